@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// MaxFilters is how many filters one port can have.
+const MaxFilters = 4
+
+// Headers looks up fields of the request's head. Names are lower case and
+// compared without case.
+type Headers interface {
+	// Header returns the value of the first field of that name, without
+	// surrounding white space, and how many fields of that name there are.
+	// The slice is valid until the exchange ends.
+	Header(name string) (value []byte, count int)
+}
+
+// Exchange is one request and, later, its response.
+type Exchange struct {
+	// Context ends when the client has gone or the proxy stops.
+	Context context.Context
+	// Start is when the head had been read.
+	Start time.Time
+
+	// Port is the container port, as the snapshot knows it.
+	Port uint16
+	// Method of the request, as sent.
+	Method []byte
+	// RawPath is the path as sent, without the query.
+	RawPath []byte
+	// Path is RawPath made ready for matching: unreserved characters decoded,
+	// dot segments removed, slashes merged, no slash at the end.
+	Path []byte
+	// Query is what follows the first '?', without it.
+	Query []byte
+	// Request gives the fields of the head.
+	Request Headers
+	// Peer is the address of the TCP peer.
+	Peer netip.Addr
+	// Client is who the client is after trusted proxies: Peer, or what
+	// X-Forwarded-For says where Peer is trusted.
+	Client netip.Addr
+	// Body is the whole request body, only between NeedBody and End.
+	Body []byte
+
+	// Status of the response, 0 until there is one.
+	Status int
+	// Denial says what the proxy answers by itself; set with Deny.
+	Denial Denial
+
+	fields fields
+	state  [MaxFilters]any
+}
+
+// Reset makes x ready for the next request, keeping its buffers.
+func (x *Exchange) Reset() {
+	f, s := x.fields, x.state
+	f.reset()
+	*x = Exchange{fields: f, state: s}
+}
+
+// State returns the slot of a filter: what it stored with SetState, kept over
+// Reset so that its memory is reused with the exchange.
+func (x *Exchange) State(slot int) any { return x.state[slot] }
+
+// SetState stores a pointer in a filter's slot.
+func (x *Exchange) SetState(slot int, v any) { x.state[slot] = v }
+
+// Add adds a field that the response to the client will carry, whether it comes
+// from the application or from the proxy. The bytes are copied.
+func (x *Exchange) Add(name string, value []byte) { x.fields.add(name, value) }
+
+// Fields calls yield with each field that was added, in order.
+func (x *Exchange) Fields(yield func(name string, value []byte) bool) { x.fields.each(yield) }
+
+// Deny makes the proxy answer with d; a filter returns Respond after it.
+func (x *Exchange) Deny(d Denial) {
+	x.Denial = d
+	x.Status = d.Status
+}
