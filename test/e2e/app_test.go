@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// systemNamespace is where the chart is installed.
+const systemNamespace = "weir-system"
+
+func appImage() string { return os.Getenv("E2E_APP_IMAGE") }
+
+// app is a Deployment and a Service of an HTTP server that knows nothing of
+// Weir, and what differs between tests.
+type app struct {
+	name       string
+	replicas   int
+	listen     string // of the server, comma separated
+	port       int    // container port
+	targetPort string // of the Service: a number or the port's name
+	labels     map[string]string
+	readiness  string // path, "" for /healthz
+}
+
+func (a app) manifest() string {
+	if a.listen == "" {
+		a.listen = fmt.Sprintf(":%d", a.port)
+	}
+	if a.readiness == "" {
+		a.readiness = "/healthz"
+	}
+	labels := ""
+	for k, v := range a.labels {
+		labels += fmt.Sprintf(", %s: %q", k, v)
+	}
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Service
+metadata: {name: %[1]s}
+spec:
+  selector: {app: %[1]s}
+  ports: [{name: http, port: 80, targetPort: %[5]s}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  replicas: %[2]d
+  selector: {matchLabels: {app: %[1]s}}
+  strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
+  template:
+    metadata: {labels: {app: %[1]s%[6]s}}
+    spec:
+      terminationGracePeriodSeconds: 20
+      containers:
+      - name: app
+        image: %[7]s
+        imagePullPolicy: %[9]s
+        args: ["-listen", %[3]q]
+        ports: [{name: http, containerPort: %[4]d}]
+        readinessProbe: {httpGet: {path: %[8]s, port: http}, periodSeconds: 1}
+        livenessProbe: {httpGet: {path: /healthz, port: %[4]d}, periodSeconds: 1}
+        lifecycle: {preStop: {sleep: {seconds: 5}}}
+        securityContext:
+          runAsNonRoot: true
+          runAsUser: 65532
+          allowPrivilegeEscalation: false
+          capabilities: {drop: [ALL]}
+          seccompProfile: {type: RuntimeDefault}
+`, a.name, a.replicas, a.listen, a.port, a.targetPort, labels, appImage(), a.readiness, pullPolicy())
+}
+
+// pullPolicy is Never on the cluster of hack/cluster, which has no registry.
+func pullPolicy() string {
+	if p := os.Getenv("E2E_PULL_POLICY"); p != "" {
+		return p
+	}
+	return "Never"
+}
+
+// deploy applies an app and waits until all of its pods are Ready.
+func deploy(t *testing.T, ns string, a app) {
+	t.Helper()
+	apply(t, ns, a.manifest())
+	kubectl(t, "rollout", "status", "-n", ns, "deployment/"+a.name, "--timeout=120s")
+}
+
+// client makes a pod without sidecar that requests are sent from.
+func client(t *testing.T, ns string) {
+	t.Helper()
+	apply(t, ns, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app: client, weir.dev/inject: disabled}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: client
+    image: %s
+    imagePullPolicy: %s
+    args: ["sleep", "3600"]
+    securityContext:
+      runAsNonRoot: true
+      runAsUser: 65532
+      allowPrivilegeEscalation: false
+      capabilities: {drop: [ALL]}
+      seccompProfile: {type: RuntimeDefault}
+`, appImage(), pullPolicy()))
+	kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "-n", ns, "pod/client")
+}
+
+// response is one line that the client prints.
+type response struct {
+	Status int                 `json:"status"`
+	Count  int                 `json:"count"` // with -summary
+	Error  string              `json:"error"`
+	Header map[string][]string `json:"header"`
+	Body   string              `json:"body"`
+}
+
+func (r response) header(name string) string { return strings.Join(r.Header[name], ", ") }
+
+// send lets the client pod send requests; args are those of `echo get`.
+func send(t *testing.T, ns string, args ...string) []response {
+	t.Helper()
+	out, err := trySend(ns, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func trySend(ns string, args ...string) ([]response, error) {
+	out, err := tryKubectl("", append([]string{"exec", "-n", ns, "client", "--", "/app/echo", "get"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	var all []response
+	d := json.NewDecoder(strings.NewReader(out))
+	for d.More() {
+		var r response
+		if err := d.Decode(&r); err != nil {
+			return nil, fmt.Errorf("%w in %q", err, out)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// pay sends n payments as one client and returns how often each status came.
+func pay(t *testing.T, ns, host, who string, n int) (map[int]int, []response) {
+	t.Helper()
+	all := send(t, ns, "-n", strconv.Itoa(n), "-X", "POST", "-H", "X-Client-Id: "+who, "http://"+host+"/users/1/payments")
+	count := map[int]int{}
+	for _, r := range all {
+		count[r.Status]++
+	}
+	return count, all
+}
+
+// unique is a client id that no test has used before.
+func unique(t *testing.T) string {
+	return fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano())
+}
+
+// policy is a RateLimitPolicy of one limit: per X-Client-Id in any 60 s.
+func policy(name, service string, limit int, more string) string {
+	return fmt.Sprintf(`
+apiVersion: weir.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: %s}
+spec:
+  targetRefs: [{group: "", kind: Service, name: %s}]
+%s
+  limits:
+  - name: per-client
+    key: [{header: X-Client-Id}]
+    limit: %d
+    window: 60s
+`, name, service, more, limit)
+}
