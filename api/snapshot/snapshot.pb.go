@@ -599,8 +599,11 @@ type Port struct {
 	Identity        *Identity `protobuf:"bytes,4,opt,name=identity,proto3" json:"identity,omitempty"`
 	// weir.dev/encoded-slashes: pass. False: %2F, %5C and %00 in a path are 400.
 	PassEncodedSlashes bool `protobuf:"varint,5,opt,name=pass_encoded_slashes,json=passEncodedSlashes,proto3" json:"pass_encoded_slashes,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// What leads to it: `service/port`, by the port's name and by its number,
+	// sorted. Listeners of `weir run` and `weir-sidecar --snapshot` are found by it.
+	Names         []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Port) Reset() {
@@ -666,6 +669,13 @@ func (x *Port) GetPassEncodedSlashes() bool {
 		return x.PassEncodedSlashes
 	}
 	return false
+}
+
+func (x *Port) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
 }
 
 // Who the client is, see api.md "Who the client is".
@@ -1525,13 +1535,14 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\bWorkload\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\xec\x01\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x82\x02\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x126\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1a.weir.snapshot.v1.ProtocolR\bprotocol\x12*\n" +
 	"\x11rate_limit_policy\x18\x03 \x01(\tR\x0frateLimitPolicy\x126\n" +
 	"\bidentity\x18\x04 \x01(\v2\x1a.weir.snapshot.v1.IdentityR\bidentity\x120\n" +
-	"\x14pass_encoded_slashes\x18\x05 \x01(\bR\x12passEncodedSlashes\"^\n" +
+	"\x14pass_encoded_slashes\x18\x05 \x01(\bR\x12passEncodedSlashes\x12\x14\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\"^\n" +
 	"\bIdentity\x12'\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tR\x0etrustedProxies\x12)\n" +
 	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x8d\x02\n" +
