@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Listener is one `--listener` flag: a port of a Service, where it is listened
+// on and where it leads.
+type Listener struct {
+	// Service and Port, as targetRefs have them: name/sectionName.
+	Service, Port string
+	// Listen is host:port.
+	Listen string
+	// Upstream is the application's address.
+	Upstream string
+	// Protocol is http, h2c, thrift or auto; empty: http.
+	Protocol string
+}
+
+// Name is `service/port`.
+func (l Listener) Name() string { return l.Service + "/" + l.Port }
+
+// ParseListener reads name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http].
+func ParseListener(s string) (Listener, error) {
+	var l Listener
+	for _, part := range strings.Split(s, ",") {
+		k, v, ok := strings.Cut(part, "=")
+		if !ok || v == "" {
+			return l, fmt.Errorf("--listener %q: %q is not key=value", s, part)
+		}
+		switch k {
+		case "name":
+			l.Service, l.Port, ok = strings.Cut(v, "/")
+			if !ok || l.Service == "" || l.Port == "" {
+				return l, fmt.Errorf("--listener %q: name is service/port, as in payments/http", s)
+			}
+		case "listen":
+			l.Listen = v
+		case "upstream":
+			l.Upstream = v
+		case "protocol":
+			l.Protocol = v
+		default:
+			return l, fmt.Errorf("--listener %q: %q is not known; use name, listen, upstream and protocol", s, k)
+		}
+	}
+	return l, l.check(s)
+}
+
+func (l Listener) check(s string) error {
+	switch {
+	case l.Service == "":
+		return fmt.Errorf("--listener %q: name is missing, as in name=payments/http", s)
+	case l.Listen == "":
+		return fmt.Errorf("--listener %q: listen is missing, as in listen=127.0.0.1:8080", s)
+	case l.Upstream == "":
+		return fmt.Errorf("--listener %q: upstream is missing, as in upstream=127.0.0.1:9000", s)
+	}
+	if _, err := netip.ParseAddrPort(l.Upstream); err != nil {
+		return fmt.Errorf("--listener %q: upstream is an IP address and a port, as in 127.0.0.1:9000: %w", s, err)
+	}
+	if _, _, err := net.SplitHostPort(l.Listen); err != nil {
+		return fmt.Errorf("--listener %q: listen is an address and a port, as in 127.0.0.1:8080: %w", s, err)
+	}
+	switch l.Protocol {
+	case "", "http", "auto":
+		return nil
+	case "h2c", "thrift":
+		return fmt.Errorf("--listener %q: protocol %s is not supported by this version of Weir; use http", s, l.Protocol)
+	}
+	return fmt.Errorf("--listener %q: protocol %q is not known; use http or auto", s, l.Protocol)
+}
+
+// number returns the port's number when the listener is named by number.
+func (l Listener) number() (int32, bool) {
+	n, err := strconv.ParseUint(l.Port, 10, 16)
+	return int32(n), err == nil && n > 0
+}
