@@ -1202,6 +1202,68 @@ func (*RolloutEnd) Descriptor() ([]byte, []int) {
 	return file_stream_stream_proto_rawDescGZIP(), []int{16}
 }
 
+// What a sidecar keeps on a memory-backed volume, so that it can serve after a
+// restart while the operator is away.
+type LastGood struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshot      *SnapshotUpdate        `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Secrets       *Secrets               `protobuf:"bytes,2,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	Peers         *Peers                 `protobuf:"bytes,3,opt,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LastGood) Reset() {
+	*x = LastGood{}
+	mi := &file_stream_stream_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LastGood) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LastGood) ProtoMessage() {}
+
+func (x *LastGood) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LastGood.ProtoReflect.Descriptor instead.
+func (*LastGood) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LastGood) GetSnapshot() *SnapshotUpdate {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *LastGood) GetSecrets() *Secrets {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *LastGood) GetPeers() *Peers {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
 var File_stream_stream_proto protoreflect.FileDescriptor
 
 const file_stream_stream_proto_rawDesc = "" +
@@ -1288,7 +1350,11 @@ const file_stream_stream_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\"\f\n" +
 	"\n" +
-	"RolloutEnd2O\n" +
+	"RolloutEnd\"\xa6\x01\n" +
+	"\bLastGood\x12:\n" +
+	"\bsnapshot\x18\x01 \x01(\v2\x1e.weir.stream.v1.SnapshotUpdateR\bsnapshot\x121\n" +
+	"\asecrets\x18\x02 \x01(\v2\x17.weir.stream.v1.SecretsR\asecrets\x12+\n" +
+	"\x05peers\x18\x03 \x01(\v2\x15.weir.stream.v1.PeersR\x05peers2O\n" +
 	"\x06Config\x12E\n" +
 	"\aConnect\x12\x1b.weir.stream.v1.FromSidecar\x1a\x19.weir.stream.v1.ToSidecar(\x010\x012O\n" +
 	"\aRollout\x12D\n" +
@@ -1307,7 +1373,7 @@ func file_stream_stream_proto_rawDescGZIP() []byte {
 }
 
 var file_stream_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_stream_stream_proto_goTypes = []any{
 	(PortProblem_Kind)(0),         // 0: weir.stream.v1.PortProblem.Kind
 	(*FromSidecar)(nil),           // 1: weir.stream.v1.FromSidecar
@@ -1327,8 +1393,9 @@ var file_stream_stream_proto_goTypes = []any{
 	(*PodState)(nil),              // 15: weir.stream.v1.PodState
 	(*PolicyGeneration)(nil),      // 16: weir.stream.v1.PolicyGeneration
 	(*RolloutEnd)(nil),            // 17: weir.stream.v1.RolloutEnd
-	(*snapshot.Snapshot)(nil),     // 18: weir.snapshot.v1.Snapshot
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*LastGood)(nil),              // 18: weir.stream.v1.LastGood
+	(*snapshot.Snapshot)(nil),     // 19: weir.snapshot.v1.Snapshot
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_stream_stream_proto_depIdxs = []int32{
 	3,  // 0: weir.stream.v1.FromSidecar.hello:type_name -> weir.stream.v1.Hello
@@ -1338,26 +1405,29 @@ var file_stream_stream_proto_depIdxs = []int32{
 	4,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
 	5,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
 	7,  // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
-	18, // 7: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	19, // 7: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
 	6,  // 8: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
 	8,  // 9: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
 	12, // 10: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
 	13, // 11: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
 	0,  // 12: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
 	15, // 13: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
-	19, // 14: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
+	20, // 14: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
 	16, // 15: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
 	10, // 16: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
 	11, // 17: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
-	1,  // 18: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
-	14, // 19: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
-	2,  // 20: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
-	17, // 21: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 18: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	5,  // 19: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
+	7,  // 20: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
+	1,  // 21: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
+	14, // 22: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
+	2,  // 23: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
+	17, // 24: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
+	23, // [23:25] is the sub-list for method output_type
+	21, // [21:23] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_stream_stream_proto_init() }
@@ -1382,7 +1452,7 @@ func file_stream_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stream_stream_proto_rawDesc), len(file_stream_stream_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
