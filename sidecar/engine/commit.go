@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"weir.dev/weir/sidecar/store/redis"
+)
+
+// maxPeers bounds the pod counts that are kept for policies that are not in the
+// program.
+const maxPeers = 1024
+
+// commit lets go of what the program before had and this one has not.
+func (b *build) commit() {
+	e := b.e
+	old := e.stores
+	e.limits, e.stores = b.limits, b.stores
+	for name, s := range old {
+		if s.redis != nil && e.stores[name] != s {
+			e.retire(s.redis)
+		}
+	}
+	for policy := range e.peers {
+		if len(e.peers) > maxPeers && b.filters[policy] == nil {
+			delete(e.peers, policy)
+		}
+	}
+	e.prune()
+}
+
+// retire closes a store once the requests that still use it are through.
+func (e *Engine) retire(s *redis.Store) {
+	e.retired[s] = time.AfterFunc(retireAfter, func() {
+		e.mu.Lock()
+		delete(e.retired, s)
+		e.mu.Unlock()
+		s.Close()
+	})
+}
+
+// abandon ends what a refused program had started.
+func (b *build) abandon() {
+	for _, s := range b.started {
+		b.e.retire(s.redis)
+	}
+	b.e.prune()
+}
+
+// prune forgets counters of limits that the program does not have.
+func (e *Engine) prune() {
+	e.tables.Retain(func(id string) bool { return e.limits[id] })
+	for id := range e.shadows {
+		if !e.limits[id] {
+			delete(e.shadows, id)
+		}
+	}
+}
+
+// Close ends the engine's goroutines and connections. The program still answers:
+// what a store decides, its failure policy decides then.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	var stores []*redis.Store
+	for s, timer := range e.retired {
+		timer.Stop()
+		stores = append(stores, s)
+	}
+	for _, s := range e.stores {
+		if s.redis != nil {
+			stores = append(stores, s.redis)
+		}
+	}
+	clear(e.retired)
+	e.stores = nil
+	e.mu.Unlock()
+	for _, s := range stores {
+		s.Close()
+	}
+	e.tables.Close()
+}

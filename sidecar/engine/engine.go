@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/store/memory"
+	"weir.dev/weir/sidecar/store/redis"
+)
+
+// StoreMetrics is told how stores fare. Both calls are cheap and never block.
+type StoreMetrics interface {
+	// StoreError counts a call that gave no decision, by kind: timeout,
+	// connection, reply, overload.
+	StoreError(store, kind string)
+	// StoreBreaker says whether a store's breaker is open: whether it is not
+	// asked, and failure policies hold.
+	StoreBreaker(store string, open bool)
+}
+
+// Metrics is what sidecar/admin counts. No argument comes from a request.
+type Metrics interface {
+	ratelimit.Metrics
+	StoreMetrics
+}
+
+// Options of an Engine. The zero value is good.
+type Options struct {
+	// Metrics may be nil.
+	Metrics Metrics
+	// StoreTimeout bounds a call to a store, after which its breaker opens;
+	// 0: redis.DefaultTimeout.
+	StoreTimeout time.Duration
+	// MaxKeys in each limit's table; 0: memory.DefaultMaxKeys.
+	MaxKeys int
+}
+
+// Engine holds the program that serves. Safe for concurrent use.
+type Engine struct {
+	opts    Options
+	program atomic.Pointer[program]
+	ready   chan struct{}
+	tables  *memory.Store
+
+	mu      sync.Mutex
+	closed  bool
+	stores  map[string]*sharedStore
+	retired map[*redis.Store]*time.Timer
+	secrets map[string]*stream.StoreCredentials
+	peers   map[string]*atomic.Uint32
+	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
+	limits  map[string]bool           // <policy>/<limit> of the program
+}
+
+var _ exchange.Ports = (*Engine)(nil)
+
+// program is one snapshot, compiled. Immutable.
+type program struct {
+	ports map[uint16]*exchange.Port
+}
+
+// New returns an engine without a program. It must be closed.
+func New(opts Options) *Engine {
+	return &Engine{
+		opts:    opts,
+		ready:   make(chan struct{}),
+		tables:  memory.New(memory.Options{MaxKeys: opts.MaxKeys}),
+		stores:  map[string]*sharedStore{},
+		retired: map[*redis.Store]*time.Timer{},
+		secrets: map[string]*stream.StoreCredentials{},
+		peers:   map[string]*atomic.Uint32{},
+		shadows: map[string]*atomic.Uint64{},
+	}
+}
+
+// Features are what this engine can enforce, for Hello.
+func Features() []string { return []string{stream.FeatureRateLimit} }
+
+// Port returns what governs a container port, see exchange.Ports.
+func (e *Engine) Port(number uint16) (*exchange.Port, bool) {
+	p := e.program.Load()
+	if p == nil {
+		return nil, false
+	}
+	return p.ports[number], true
+}
+
+// Ready is closed by the first Apply that succeeds.
+func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Apply makes snap what serves. The error is a *Refusal, and the old program
+// serves on. The snapshot must not be changed afterwards.
+func (e *Engine) Apply(snap *snapshot.Snapshot) error {
+	if err := validate(snap); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return &Refusal{Reason: "the engine is closed"}
+	}
+	b := newBuild(e, snap)
+	p, err := b.program()
+	if err != nil {
+		b.abandon()
+		return err
+	}
+	first := e.program.Load() == nil
+	e.program.Store(p)
+	b.commit()
+	if first {
+		close(e.ready)
+	}
+	return nil
+}
+
+// SetPeers sets how many ready pods share each policy, by name. A policy that is
+// not named keeps its number; 1 holds until there is one.
+func (e *Engine) SetPeers(ready map[string]uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for policy, n := range ready {
+		e.peersOf(policy).Store(n)
+	}
+}
+
+// peersOf is kept for policies that are not there yet: pod counts may come
+// before the snapshot.
+func (e *Engine) peersOf(policy string) *atomic.Uint32 {
+	n := e.peers[policy]
+	if n == nil {
+		n = new(atomic.Uint32)
+		e.peers[policy] = n
+	}
+	return n
+}
+
+func (e *Engine) shadowOf(id string) *atomic.Uint64 {
+	n := e.shadows[id]
+	if n == nil {
+		n = new(atomic.Uint64)
+		e.shadows[id] = n
+	}
+	return n
+}
+
+// Report returns the counters of shadow limits that are not 0, sorted. The
+// problems of ports are the listeners' to add.
+func (e *Engine) Report() *stream.Report {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := &stream.Report{}
+	for id, n := range e.shadows {
+		if n.Load() == 0 {
+			continue
+		}
+		policy, limit, _ := strings.Cut(id, "/")
+		r.Shadow = append(r.Shadow, &stream.ShadowCount{Policy: policy, Limit: limit, WouldDeny: n.Load()})
+	}
+	slices.SortFunc(r.Shadow, func(a, b *stream.ShadowCount) int {
+		return strings.Compare(a.GetPolicy()+"/"+a.GetLimit(), b.GetPolicy()+"/"+b.GetLimit())
+	})
+	return r
+}

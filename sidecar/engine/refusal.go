@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "fmt"
+
+// Refusal says why a snapshot is not served.
+type Refusal struct {
+	// Policy at fault, kind/name such as RateLimitPolicy/payments; empty when
+	// the snapshot as a whole is.
+	Policy string
+	// Reason is a sentence.
+	Reason string
+}
+
+// Error implements error.
+func (r *Refusal) Error() string {
+	if r.Policy == "" {
+		return r.Reason
+	}
+	return r.Policy + ": " + r.Reason
+}
+
+func refuse(format string, args ...any) *Refusal {
+	return &Refusal{Reason: fmt.Sprintf(format, args...)}
+}
+
+func refusePolicy(name, format string, args ...any) *Refusal {
+	return &Refusal{Policy: "RateLimitPolicy/" + name, Reason: fmt.Sprintf(format, args...)}
+}

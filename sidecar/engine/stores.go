@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/store/redis"
+)
+
+// retireAfter is how long a store is kept for requests that began with the program
+// before.
+const retireAfter = 2 * time.Second
+
+const maxAddresses = 64
+
+// sharedStore is a store of the snapshot. Without a server it is this process
+// alone, and limits of scope Cluster are kept in tables.
+type sharedStore struct {
+	redis *redis.Store
+	// config and prefix say what it is connected to.
+	config *snapshot.Redis
+	prefix string
+}
+
+func (s *sharedStore) ratelimit() ratelimit.Store {
+	if s.redis == nil {
+		return nil
+	}
+	return s.redis
+}
+
+// openStores takes over the stores that are as before and starts the others. None
+// waits for a server.
+func (b *build) openStores() error {
+	for _, s := range b.snap.GetStores() {
+		name := s.GetName()
+		if name == "" || len(name) > maxString {
+			return refuse("Store %q: the name is empty or longer than %d bytes.", name, maxString)
+		}
+		if b.stores[name] != nil {
+			return refuse("Store %q comes twice.", name)
+		}
+		if s.GetRedis() == nil {
+			b.stores[name] = &sharedStore{}
+			continue
+		}
+		opts, err := b.redisOptions(s)
+		if err != nil {
+			return refuse("Store %q: %s.", name, err)
+		}
+		if old := b.e.stores[name]; old != nil && old.redis != nil && old.prefix == opts.KeyPrefix && proto.Equal(old.config, s.GetRedis()) {
+			b.stores[name] = old
+			continue
+		}
+		creds, err := credentials(b.e.secrets[name])
+		if err != nil {
+			return refuse("Store %q: %s.", name, err)
+		}
+		started := &sharedStore{redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix}
+		b.stores[name] = started
+		b.started = append(b.started, started)
+	}
+	return nil
+}
+
+func (b *build) redisOptions(s *snapshot.Store) (redis.Options, error) {
+	r := s.GetRedis()
+	opts := redis.Options{
+		Name:            s.GetName(),
+		Addresses:       r.GetAddresses(),
+		MasterName:      r.GetMasterName(),
+		Timeout:         b.e.opts.StoreTimeout,
+		NeedCredentials: s.GetCredentialsVersion() != "",
+	}
+	if b.e.opts.Metrics != nil {
+		opts.Metrics = b.e.opts.Metrics
+	}
+	switch r.GetMode() {
+	case snapshot.Redis_MODE_STANDALONE:
+		if len(r.GetAddresses()) != 1 {
+			return opts, fmt.Errorf("mode Standalone needs one address, not %d", len(r.GetAddresses()))
+		}
+	case snapshot.Redis_MODE_SENTINEL:
+		opts.Mode = redis.Sentinel
+		if r.GetMasterName() == "" {
+			return opts, fmt.Errorf("mode Sentinel needs master_name")
+		}
+	case snapshot.Redis_MODE_CLUSTER:
+		opts.Mode = redis.Cluster
+	default:
+		return opts, fmt.Errorf("mode %d is unknown", r.GetMode())
+	}
+	if n := len(r.GetAddresses()); n < 1 || n > maxAddresses {
+		return opts, fmt.Errorf("%d addresses, 1 to %d are possible", n, maxAddresses)
+	}
+	for _, a := range r.GetAddresses() {
+		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" || len(a) > maxString {
+			return opts, fmt.Errorf("address %q is no host:port", a)
+		}
+	}
+	if !prefixRE.MatchString(r.GetKeyPrefix()) {
+		return opts, fmt.Errorf("key_prefix %q has characters that keys cannot have", r.GetKeyPrefix())
+	}
+	w := b.snap.GetWorkload()
+	opts.KeyPrefix = r.GetKeyPrefix() + ":" + w.GetCluster() + ":" + w.GetNamespace()
+	var err error
+	opts.TLS, err = tlsConfig(r.GetTls())
+	return opts, err
+}
+
+func tlsConfig(t *snapshot.TLS) (*tls.Config, error) {
+	if t == nil {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.GetServerName()}
+	if t.GetCaPem() != "" {
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM([]byte(t.GetCaPem())) {
+			return nil, fmt.Errorf("tls.ca_pem has no certificate in PEM")
+		}
+	}
+	return c, nil
+}
+
+func credentials(c *stream.StoreCredentials) (*redis.Credentials, error) {
+	if c == nil {
+		return nil, nil
+	}
+	out := &redis.Credentials{Username: c.GetUsername(), Password: c.GetPassword()}
+	if len(c.GetClientCert()) > 0 || len(c.GetClientKey()) > 0 {
+		pair, err := tls.X509KeyPair(c.GetClientCert(), c.GetClientKey())
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate and key are not usable: %w", err)
+		}
+		out.Certificate = &pair
+	}
+	return out, nil
+}
+
+// SetSecrets gives stores their credentials, now or when a snapshot names them. A
+// store whose credentials have changed connects anew. Stores that are not in the
+// message keep theirs. Credentials that are not usable are an error; the others
+// are set.
+func (e *Engine) SetSecrets(secrets *stream.Secrets) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var failed error
+	for _, c := range secrets.GetStores() {
+		name := c.GetStore()
+		if e.closed || proto.Equal(e.secrets[name], c) {
+			continue
+		}
+		creds, err := credentials(c)
+		if err != nil {
+			failed = fmt.Errorf("store %q: %w", name, err)
+			continue
+		}
+		e.secrets[name] = proto.CloneOf(c)
+		if s := e.stores[name]; s != nil && s.redis != nil {
+			s.redis.SetCredentials(*creds)
+		}
+	}
+	return failed
+}

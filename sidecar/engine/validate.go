@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"regexp"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"weir.dev/weir/api/snapshot"
+)
+
+// Bounds of a snapshot, above what the API allows.
+const (
+	maxBytes    = 8 << 20
+	maxPorts    = 1024
+	maxPolicies = 256
+	maxStores   = 64
+	maxIdentity = 1024
+	maxString   = 256
+)
+
+// nameRE is a DNS subdomain: names become parts of Redis keys, where a brace or a
+// colon would leave the namespace.
+var (
+	nameRE    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+	clusterRE = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._]{0,252}$`)
+	prefixRE  = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._:/]{0,127}$`)
+)
+
+// validate checks what concerns the snapshot as a whole. What a policy says is
+// checked where it is compiled.
+func validate(snap *snapshot.Snapshot) error {
+	if snap == nil {
+		return refuse("The snapshot is missing.")
+	}
+	if n := proto.Size(snap); n > maxBytes {
+		return refuse("The snapshot has %d bytes, at most %d are possible.", n, maxBytes)
+	}
+	if err := known(snap); err != nil {
+		return err
+	}
+	w := snap.GetWorkload()
+	if !clusterRE.MatchString(w.GetCluster()) {
+		return refuse("workload.cluster %q is no cluster id: letters, digits, '.', '_' and '-'.", w.GetCluster())
+	}
+	if !nameRE.MatchString(w.GetNamespace()) {
+		return refuse("workload.namespace %q is no namespace.", w.GetNamespace())
+	}
+	if len(snap.GetPorts()) > maxPorts || len(snap.GetRateLimitPolicies()) > maxPolicies || len(snap.GetStores()) > maxStores {
+		return refuse("The snapshot has %d ports, %d policies and %d stores; at most %d, %d and %d are possible.",
+			len(snap.GetPorts()), len(snap.GetRateLimitPolicies()), len(snap.GetStores()), maxPorts, maxPolicies, maxStores)
+	}
+	return nil
+}
+
+// known refuses fields that this sidecar does not know: it would ack what it does
+// not enforce. The policy that has one is named.
+func known(snap *snapshot.Snapshot) error {
+	for _, p := range snap.GetRateLimitPolicies() {
+		if unknown(p.ProtoReflect()) {
+			return refusePolicy(p.GetName(), "The policy has fields that this sidecar does not know; a newer sidecar is needed.")
+		}
+	}
+	if unknown(snap.ProtoReflect()) {
+		return refuse("The snapshot has fields that this sidecar does not know; a newer sidecar is needed.")
+	}
+	return nil
+}
+
+func unknown(m protoreflect.Message) bool {
+	if len(m.GetUnknown()) > 0 {
+		return true
+	}
+	found := false
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for i := 0; i < v.List().Len() && !found; i++ {
+				found = unknown(v.List().Get(i).Message())
+			}
+		default:
+			found = unknown(v.Message())
+		}
+		return !found
+	})
+	return found
+}

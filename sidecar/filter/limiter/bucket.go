@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package limiter
+
+import "math"
+
+// slack, in µs, absorbs the rounding of T = W/L, which is no whole number. It is
+// a thousandth of the shortest T there can be.
+const slack = 1e-3
+
+// takeBucket is the GCRA. The theoretical arrival time is kept as a debt
+// relative to the last request and not as an absolute time: doubles are a
+// millionth of a microsecond apart there, so that rates of a million per second
+// are exact.
+func (r *Rule) takeBucket(s *State, now int64, spend bool) Decision {
+	t := r.Interval()
+	tau := float64(r.burst) * t
+	// The clamp heals lowered limits and clocks that have stepped back.
+	level := math.Min(math.Max(s.level-float64(now-s.at), 0), tau)
+	if s.at < 0 {
+		level = 0
+	}
+	d := Decision{Allowed: level+t <= tau+slack}
+	if d.Allowed && spend {
+		level += t
+		s.at, s.level = now, level
+	}
+	d.Receipt = now + int64(level)
+	d.Remaining = uint64(math.Max((tau-level+slack)/t, 0))
+	if d.Remaining == 0 {
+		d.Retry = int64(math.Ceil(level + t - tau - slack))
+	}
+	d.Reset = int64(math.Ceil(level))
+	return d
+}
+
+// refundBucket lowers the debt only while the bucket cannot have been whole since
+// the receipt: afterwards time has given the token back already, and another
+// would be one too many.
+func (r *Rule) refundBucket(s *State, now, receipt int64) {
+	if s.at < 0 || now > receipt {
+		return
+	}
+	s.level = math.Max(s.level-r.Interval(), 0)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package limiter
+
+import (
+	"fmt"
+	"math"
+)
+
+// Algorithm is how a limit counts.
+type Algorithm uint8
+
+// The algorithms; the zero value is none of them.
+const (
+	SlidingWindow Algorithm = iota + 1
+	TokenBucket
+	FixedWindow
+)
+
+// Bounds of a rule.
+const (
+	// MaxRate is the most requests per second of window.
+	MaxRate = 1_000_000
+	// MaxWindowSeconds is a leap year.
+	MaxWindowSeconds = 366 * 24 * 3600
+	// MaxBurstFactor bounds a burst in multiples of the limit.
+	MaxBurstFactor = 10
+	// Slots is how many slots a sliding window has.
+	Slots = 16
+)
+
+// Rule is a limit made ready to decide by. Immutable; comparable.
+type Rule struct {
+	algorithm Algorithm
+	limit     uint64
+	burst     uint64
+	window    int64 // µs
+}
+
+// NewRule checks and makes a rule. The burst counts for TokenBucket only, where
+// it must be at least 1.
+func NewRule(a Algorithm, limit, windowSeconds, burst uint64) (Rule, error) {
+	if windowSeconds < 1 || windowSeconds > MaxWindowSeconds {
+		return Rule{}, fmt.Errorf("window of %d s is not between 1 and %d", windowSeconds, MaxWindowSeconds)
+	}
+	if limit < 1 || limit > MaxRate*windowSeconds {
+		return Rule{}, fmt.Errorf("limit %d is not between 1 and %d per second of its window", limit, MaxRate)
+	}
+	r := Rule{algorithm: a, limit: limit, window: int64(windowSeconds) * 1e6}
+	switch a {
+	case SlidingWindow:
+		if limit > math.MaxUint32 {
+			return Rule{}, fmt.Errorf("limit %d is more than the %d a SlidingWindow can count", limit, uint32(math.MaxUint32))
+		}
+	case FixedWindow:
+	case TokenBucket:
+		if burst < 1 || burst > MaxBurstFactor*limit {
+			return Rule{}, fmt.Errorf("burst %d is not between 1 and %d times the limit", burst, MaxBurstFactor)
+		}
+		r.burst = burst
+		return r, nil
+	default:
+		return Rule{}, fmt.Errorf("algorithm %d is unknown", a)
+	}
+	if burst != 0 {
+		return Rule{}, fmt.Errorf("burst %d is set, which only a TokenBucket has", burst)
+	}
+	return r, nil
+}
+
+// Algorithm of the rule.
+func (r *Rule) Algorithm() Algorithm { return r.algorithm }
+
+// Limit is the number of requests per window.
+func (r *Rule) Limit() uint64 { return r.limit }
+
+// Burst is 0 but for TokenBucket.
+func (r *Rule) Burst() uint64 { return r.burst }
+
+// Window in microseconds.
+func (r *Rule) Window() int64 { return r.window }
+
+// Interval is the window divided by the limit, in microseconds.
+func (r *Rule) Interval() float64 { return float64(r.window) / float64(r.limit) }
+
+// Share is the part of the rule that one of n pods enforces by itself: limit and
+// burst divided, rounded down, at least 1.
+func (r *Rule) Share(n uint32) Rule {
+	s := *r
+	if n > 1 {
+		s.limit = max(1, s.limit/uint64(n))
+		if s.burst > 0 {
+			s.burst = max(1, s.burst/uint64(n))
+		}
+	}
+	return s
+}
+
+// Decision is what a rule says to one request, and where its key stands after.
+type Decision struct {
+	Allowed bool
+	// Remaining requests that would be allowed at once.
+	Remaining uint64
+	// Retry is how long until a request can be allowed, in µs; 0 while
+	// Remaining is not.
+	Retry int64
+	// Reset is, in µs, how long until Remaining first grows (SlidingWindow), is
+	// whole again (TokenBucket), or the window ends (FixedWindow).
+	Reset int64
+	// Receipt tells Refund what was spent.
+	Receipt int64
+}
+
+// State of one key under one rule. The zero value has seen no request.
+type State struct {
+	algorithm Algorithm
+	// unit is the slot width or the window under which at and counts were
+	// written, in µs.
+	unit int64
+	// at is the newest slot, the window's number, or the time of level.
+	at int64
+	// level is a bucket's debt in µs: tat - at.
+	level float64
+	// count of a fixed window.
+	count uint64
+	// counts of the slots at-16 to at, each at its number modulo 17.
+	counts [Slots + 1]uint32
+}
+
+// Take decides on one request at the time now (µs since Epoch) and counts it when
+// it is allowed and spend is set; else s stays as it is.
+func (r *Rule) Take(s *State, now int64, spend bool) Decision {
+	next := *s
+	if next.algorithm != r.algorithm {
+		next = State{algorithm: r.algorithm, at: -1}
+	}
+	var d Decision
+	switch r.algorithm {
+	case SlidingWindow:
+		d = r.takeSliding(&next, now, spend)
+	case TokenBucket:
+		d = r.takeBucket(&next, now, spend)
+	default:
+		d = r.takeFixed(&next, now, spend)
+	}
+	if d.Allowed && spend {
+		*s = next
+	}
+	return d
+}
+
+// Refund takes back what a Take with that receipt has spent, as far as that is
+// still counted.
+func (r *Rule) Refund(s *State, now, receipt int64) {
+	if s.algorithm != r.algorithm {
+		return
+	}
+	switch r.algorithm {
+	case SlidingWindow:
+		r.refundSliding(s, receipt)
+	case TokenBucket:
+		r.refundBucket(s, now, receipt)
+	default:
+		r.refundFixed(s, receipt)
+	}
+}
+
+// Expired reports whether forgetting s at the time now changes no decision.
+func (s *State) Expired(now int64) bool {
+	switch s.algorithm {
+	case SlidingWindow:
+		return now/max(s.unit, 1) > s.at+Slots
+	case TokenBucket:
+		return float64(now-s.at) >= s.level
+	case FixedWindow:
+		return now/max(s.unit, 1) > s.at
+	default:
+		return true
+	}
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// Problem types, see docs/problems.md.
+const (
+	// TypeQuotaExceeded is registered by the RateLimit fields' draft.
+	TypeQuotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	// TypeStoreUnavailable is failurePolicy Closed.
+	TypeStoreUnavailable = "https://weir.dev/problems/store-unavailable"
+	// TypeMissingKey is onMissingKey Deny.
+	TypeMissingKey = "https://weir.dev/problems/rate-limit-key-missing"
+)
+
+// denyQuota answers 429 for the limits that have denied.
+func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
+	d := exchange.Denial{
+		Status: http.StatusTooManyRequests,
+		Type:   TypeQuotaExceeded,
+		Title:  "Quota Exceeded",
+		Policy: f.policy,
+	}
+	var detail strings.Builder
+	var retry int64
+	for i := range s.hits {
+		h := &s.hits[i]
+		if !h.decided || h.limit.shadow || h.d.Allowed {
+			continue
+		}
+		d.Limits = append(d.Limits, h.limit.name)
+		retry = max(retry, h.seconds())
+		word := "Limit"
+		if detail.Len() > 0 {
+			word = "; limit"
+		}
+		// Named by what was published, also while this pod's share holds.
+		n := h.limit.rule.Limit()
+		fmt.Fprintf(&detail, "%s %s allows %d request%s per %d s", word, h.limit.name, n, plural(n), h.limit.rule.Window()/1e6)
+	}
+	fmt.Fprintf(&detail, "; retry in %d s.", retry)
+	d.Detail = detail.String()
+	d.RetryAfter = time.Duration(retry) * time.Second
+	x.Deny(d)
+	return exchange.Respond
+}
+
+func plural(n uint64) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// denyClosed answers 503 for a store that does not decide.
+func (f *Filter) denyClosed(x *exchange.Exchange, s *scratch) exchange.Verdict {
+	d := exchange.Denial{
+		Status:     http.StatusServiceUnavailable,
+		Type:       TypeStoreUnavailable,
+		Title:      "Store Unavailable",
+		Policy:     f.policy,
+		RetryAfter: time.Second,
+	}
+	for i := range s.hits {
+		if l := s.hits[i].limit; l.shared && !l.shadow {
+			d.Limits = append(d.Limits, l.name)
+		}
+	}
+	d.Detail = fmt.Sprintf("The store that counts %s does not answer, and the policy's failurePolicy is Closed; retry in 1 s.", strings.Join(d.Limits, ", "))
+	x.Deny(d)
+	return exchange.Respond
+}
+
+// denyMissing answers 400 for a request that lacks what l counts by.
+func (f *Filter) denyMissing(x *exchange.Exchange, l *limit) exchange.Verdict {
+	l.decided(Denied, FromMissingKey)
+	x.Deny(exchange.Denial{
+		Status: http.StatusBadRequest,
+		Type:   TypeMissingKey,
+		Title:  "Rate Limit Key Missing",
+		Detail: fmt.Sprintf("Limit %s counts requests by %s; each must be sent exactly once and not empty.", l.name, f.specs[l.spec].describe()),
+		Policy: f.policy,
+		Limits: []string{l.name},
+	})
+	return exchange.Respond
+}
+
+func (spec *keySpec) describe() string {
+	var names []string
+	for _, p := range spec.parts {
+		switch p.tag {
+		case tagHeader:
+			names = append(names, "the header "+p.name)
+		case tagPathParam:
+			names = append(names, "the path parameter "+p.name)
+		default:
+			names = append(names, "the client's address")
+		}
+	}
+	return strings.Join(names, " and ")
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ratelimit is the filter that enforces one RateLimitPolicy.
+//
+// In: the compiled policy, once; then exchanges. Out: Continue or Respond,
+// RateLimit fields on every answer (draft-ietf-httpapi-ratelimit-headers-11),
+// counts of decisions. For each exchange it finds the limits that match, hashes
+// what each counts by, and asks all of them at once:
+//
+//   - Limits are all or nothing: a request that one of them denies spends none.
+//     Those of scope Pod are asked first; what they have reserved is given back
+//     when the store denies, and the store is not asked when they deny.
+//   - A shadow limit spends by itself, denies nothing, shows in no field, and
+//     takes no part in what the others decide.
+//   - A member of a key that is missing, empty, or a header sent more than once
+//     is replaced by the client's address (ClientIP), takes the request out of
+//     the limit (Skip) or is answered with 400 (Deny). A header sent more than
+//     once is never skipped but counted by address: applications differ in which
+//     of the values they read, so that a second field would be a way out.
+//     RFC 9110 section 5.3 lets a proxy join such fields into one; it then counts
+//     as that one value.
+//   - A store that cannot decide is replaced by this pod's share of the limit
+//     (LocalFallback), or the limit passes (Open) or denies with 503 (Closed).
+//
+// Nothing is allocated for a request that passes. The package does no I/O of its
+// own and keeps no counters: those are in tables and stores, by
+// `<policy>/<limit>`, so that they outlive the filter when a policy changes.
+package ratelimit

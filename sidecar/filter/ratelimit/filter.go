@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit
+
+import (
+	"context"
+
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
+	"weir.dev/weir/sidecar/filter/match"
+)
+
+// scratch is a filter's memory in an exchange's slot, reused with it.
+type scratch struct {
+	params match.Params
+	hits   []hit
+	ops    []limiter.Op
+	specs  []specKey
+	buf    []byte
+}
+
+type specKey struct {
+	key   limiter.Key
+	state keyState
+}
+
+// hit is a limit that holds for the exchange.
+type hit struct {
+	limit  *limit
+	key    limiter.Key
+	rule   limiter.Rule
+	d      limiter.Decision
+	source Source
+	// decided is false until, and unless, d holds.
+	decided bool
+	// spent: the limit's table has counted the request.
+	spent bool
+}
+
+func (f *Filter) scratch(x *exchange.Exchange) *scratch {
+	s, ok := x.State(f.env.Slot).(*scratch)
+	if !ok {
+		s = &scratch{}
+		x.SetState(f.env.Slot, s)
+	}
+	if cap(s.hits) < len(f.limits) {
+		s.hits = make([]hit, 0, len(f.limits))
+		s.ops = make([]limiter.Op, 0, len(f.limits))
+	}
+	if cap(s.specs) < len(f.specs) {
+		s.specs = make([]specKey, len(f.specs))
+	}
+	s.hits, s.ops, s.specs = s.hits[:0], s.ops[:0], s.specs[:len(f.specs)]
+	clear(s.specs)
+	return s
+}
+
+// Head decides. It waits for the store at most as long as the store's timeout.
+func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
+	s := f.scratch(x)
+	if l := f.collect(x, s); l != nil {
+		return f.denyMissing(x, l)
+	}
+	if len(s.hits) == 0 {
+		return exchange.Continue
+	}
+	denied := f.takeLocal(s, false, FromMemory)
+	closed := false
+	if !denied && len(s.ops) > 0 {
+		denied, closed = f.takeShared(x, s)
+	}
+	if denied || closed {
+		s.refund()
+	}
+	f.count(s, closed)
+	switch {
+	case closed:
+		return f.denyClosed(x, s)
+	case denied:
+		f.addFields(x, s)
+		return f.denyQuota(x, s)
+	}
+	f.addFields(x, s)
+	return exchange.Continue
+}
+
+// collect finds the limits that hold, with their keys. It returns the limit whose
+// missing key is an error.
+func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
+	for i := range f.limits {
+		l := &f.limits[i]
+		rule, ok := l.match.Match(x, &s.params)
+		if !ok {
+			continue
+		}
+		k := &s.specs[l.spec]
+		if k.state == keyUnset {
+			k.key, k.state, s.buf = f.specs[l.spec].key(x, rule, &s.params, s.buf)
+		}
+		switch k.state {
+		case keySkip:
+			continue
+		case keyDeny:
+			if !l.shadow {
+				return l
+			}
+			l.wouldDeny.Add(1)
+			l.decided(WouldDeny, FromMissingKey)
+			continue
+		}
+		s.hits = append(s.hits, hit{limit: l, key: k.key, rule: l.rule})
+		if l.shared {
+			s.ops = append(s.ops, limiter.Op{ID: l.id, Rule: &l.rule, Key: k.key, Shadow: l.shadow})
+		}
+	}
+	return nil
+}
+
+// takeLocal asks the tables of the hits that are, or are not, shared. Once one
+// has denied, the others are asked without spending: their answer is shown.
+func (f *Filter) takeLocal(s *scratch, shared bool, source Source) (denied bool) {
+	for i := range s.hits {
+		h := &s.hits[i]
+		if h.limit.shared != shared {
+			continue
+		}
+		spend := h.limit.shadow || !denied
+		h.d = h.limit.table.Take(h.key, &h.rule, spend)
+		h.decided, h.source = true, source
+		if h.limit.shadow {
+			continue
+		}
+		h.spent = spend && h.d.Allowed
+		denied = denied || !h.d.Allowed
+	}
+	return denied
+}
+
+// takeShared asks the store, and does what the failure policy says when it has no
+// answer.
+func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bool) {
+	ctx := x.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if err := f.store.Take(ctx, s.ops); err != nil {
+		return f.failed(s)
+	}
+	op := 0
+	for i := range s.hits {
+		h := &s.hits[i]
+		if !h.limit.shared {
+			continue
+		}
+		h.d, h.decided, h.source = s.ops[op].Decision, true, FromStore
+		denied = denied || !h.limit.shadow && !h.d.Allowed
+		op++
+	}
+	return denied, false
+}
+
+func (f *Filter) failed(s *scratch) (denied, closed bool) {
+	if f.open || f.closed {
+		for i := range s.hits {
+			h := &s.hits[i]
+			if !h.limit.shared {
+				continue
+			}
+			h.source = FailedOpen
+			if f.closed {
+				h.source = FailedClosed
+				closed = closed || !h.limit.shadow
+			}
+		}
+		return false, closed
+	}
+	pods := f.env.Peers.Load()
+	for i := range s.hits {
+		if h := &s.hits[i]; h.limit.shared {
+			h.rule = h.limit.rule.Share(pods)
+		}
+	}
+	return f.takeLocal(s, true, FromFallback), false
+}
+
+// refund gives back what tables have counted of a request that is denied.
+func (s *scratch) refund() {
+	for i := range s.hits {
+		h := &s.hits[i]
+		if !h.spent {
+			continue
+		}
+		h.limit.table.Refund(h.key, &h.rule, h.d.Receipt)
+		h.spent = false
+		h.d.Remaining++
+		h.d.Retry = 0
+	}
+}
+
+// count reports what each limit said.
+func (f *Filter) count(s *scratch, closed bool) {
+	for i := range s.hits {
+		h := &s.hits[i]
+		l := h.limit
+		switch {
+		case !h.decided:
+			if h.source == FailedClosed && !l.shadow {
+				l.decided(Denied, FailedClosed)
+			} else if h.source != FromMemory {
+				l.decided(Allowed, FailedOpen)
+			}
+		case h.d.Allowed:
+			l.decided(Allowed, h.source)
+		case l.shadow:
+			l.wouldDeny.Add(1)
+			l.decided(WouldDeny, h.source)
+		default:
+			l.decided(Denied, h.source)
+		}
+	}
+}
+
+func (l *limit) decided(o Outcome, s Source) {
+	if l.metrics != nil {
+		l.metrics.Decided(o, s)
+	}
+}
+
+// MaxBody is 0: limits read no bodies.
+func (f *Filter) MaxBody() int { return 0 }
+
+// Body is never called.
+func (f *Filter) Body(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
+
+// ResponseHead has nothing to do: the fields were added with the decision.
+func (f *Filter) ResponseHead(*exchange.Exchange) {}
+
+// End has nothing to do: what was admitted stays counted.
+func (f *Filter) End(*exchange.Exchange, exchange.Outcome) {}

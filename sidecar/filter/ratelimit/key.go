@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
+	"weir.dev/weir/sidecar/filter/match"
+)
+
+// fallbackPrefix is how much of an IPv6 address stands in for a missing member:
+// what one customer is given.
+const fallbackPrefix = 64
+
+// Tags keep members of different kinds apart in the hash, so that no header can
+// be made to count as somebody's address.
+const (
+	tagNone      = '0'
+	tagHeader    = 'h'
+	tagClientIP  = 'i'
+	tagPathParam = 'p'
+	tagMissing   = 'm'
+)
+
+// keySpec is what limits count by; limits with the same members share one, and so
+// its hash.
+type keySpec struct {
+	parts   []keyPart
+	missing snapshot.OnMissingKey
+	// constant is the key when there are no parts.
+	constant limiter.Key
+}
+
+type keyPart struct {
+	tag    byte
+	name   string // of a header, lower case, or a path parameter
+	prefix int    // of IPv6 addresses
+	byRule []int  // where the parameter is, by rule of the match
+}
+
+func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, specs map[string]int) (int, error) {
+	if len(l.GetKey()) > maxKeyParts {
+		return 0, fmt.Errorf("key has %d members, at most %d are possible", len(l.GetKey()), maxKeyParts)
+	}
+	spec := keySpec{missing: l.GetOnMissingKey()}
+	switch spec.missing {
+	case snapshot.OnMissingKey_ON_MISSING_KEY_CLIENT_IP, snapshot.OnMissingKey_ON_MISSING_KEY_SKIP, snapshot.OnMissingKey_ON_MISSING_KEY_DENY:
+	default:
+		return 0, fmt.Errorf("on_missing_key %d is unknown", spec.missing)
+	}
+	shared := true
+	id := fmt.Sprint(spec.missing)
+	for i, part := range l.GetKey() {
+		c, err := compilePart(part, m)
+		if err != nil {
+			return 0, fmt.Errorf("key[%d]: %w", i, err)
+		}
+		// Where a parameter is depends on the limit's own templates.
+		shared = shared && c.tag != tagPathParam
+		id += fmt.Sprintf("|%c %q %d", c.tag, c.name, c.prefix)
+		spec.parts = append(spec.parts, c)
+	}
+	if i, ok := specs[id]; ok && shared {
+		return i, nil
+	}
+	if len(spec.parts) == 0 {
+		// The policy's name spreads such buckets over the slots of a cluster.
+		spec.constant = hash(appendPart(nil, tagNone, []byte(policy)))
+	}
+	f.specs = append(f.specs, spec)
+	if shared {
+		specs[id] = len(f.specs) - 1
+	}
+	return len(f.specs) - 1, nil
+}
+
+func compilePart(part *snapshot.KeyPart, m *match.Matcher) (keyPart, error) {
+	switch k := part.GetKind().(type) {
+	case *snapshot.KeyPart_Header:
+		if k.Header == "" || len(k.Header) > maxString || k.Header != strings.ToLower(k.Header) {
+			return keyPart{}, fmt.Errorf("header name %q is empty, too long or not in lower case", k.Header)
+		}
+		return keyPart{tag: tagHeader, name: k.Header}, nil
+	case *snapshot.KeyPart_ClientIp:
+		n := k.ClientIp.GetIpv6PrefixLength()
+		if n < 1 || n > 128 {
+			return keyPart{}, fmt.Errorf("ipv6_prefix_length %d is not between 1 and 128", n)
+		}
+		return keyPart{tag: tagClientIP, prefix: int(n)}, nil
+	case *snapshot.KeyPart_PathParam:
+		byRule, found := m.Param(k.PathParam)
+		if !found {
+			return keyPart{}, fmt.Errorf("path parameter %q is in no template of the limit's match", k.PathParam)
+		}
+		return keyPart{tag: tagPathParam, name: k.PathParam, byRule: byRule}, nil
+	default:
+		return keyPart{}, fmt.Errorf("the member is of a kind that this sidecar does not know")
+	}
+}
+
+// verdict on a key.
+type keyState uint8
+
+const (
+	keyUnset keyState = iota
+	keyFound
+	keySkip
+	keyDeny
+)
+
+// key hashes what spec counts x by. buf is scratch, returned for reuse.
+func (spec *keySpec) key(x *exchange.Exchange, rule int, p *match.Params, buf []byte) (limiter.Key, keyState, []byte) {
+	if len(spec.parts) == 0 {
+		return spec.constant, keyFound, buf
+	}
+	buf = buf[:0]
+	for i := range spec.parts {
+		part := &spec.parts[i]
+		n, ambiguous := len(buf), false
+		switch part.tag {
+		case tagHeader:
+			value, count := x.Request.Header(part.name)
+			if count == 1 && len(value) > 0 {
+				buf = appendPart(buf, tagHeader, value)
+			}
+			ambiguous = count > 1
+		case tagClientIP:
+			buf = appendAddr(buf, tagClientIP, x.Client, part.prefix)
+		case tagPathParam:
+			if rule >= 0 {
+				buf = appendParam(buf, p.Get(part.byRule[rule]))
+			}
+		}
+		if len(buf) > n {
+			continue
+		}
+		switch {
+		case spec.missing == snapshot.OnMissingKey_ON_MISSING_KEY_DENY:
+			return limiter.Key{}, keyDeny, buf
+		case spec.missing == snapshot.OnMissingKey_ON_MISSING_KEY_SKIP && !ambiguous:
+			return limiter.Key{}, keySkip, buf
+		}
+		if buf = appendAddr(buf, tagMissing, x.Client, fallbackPrefix); len(buf) == n {
+			// A peer without an address: all such share a bucket.
+			buf = appendPart(buf, tagMissing, nil)
+		}
+	}
+	return hash(buf), keyFound, buf
+}
+
+// hash is 128 bits of SHA-256: nobody can make up a key that falls into another's
+// bucket, and all pods agree without a shared secret.
+func hash(b []byte) (k limiter.Key) {
+	sum := sha256.Sum256(b)
+	copy(k[:], sum[:])
+	return k
+}
+
+func appendPart(buf []byte, tag byte, value []byte) []byte {
+	buf = append(buf, tag)
+	buf = binary.BigEndian.AppendUint32(buf, uint32(len(value)))
+	return append(buf, value...)
+}
+
+// appendParam appends a path parameter in the one form that all its spellings
+// have.
+func appendParam(buf, value []byte) []byte {
+	if len(value) == 0 {
+		return buf
+	}
+	n := len(buf)
+	buf = append(buf, tagPathParam, 0, 0, 0, 0)
+	buf = match.AppendDecoded(buf, value)
+	binary.BigEndian.PutUint32(buf[n+1:], uint32(len(buf)-n-5))
+	return buf
+}
+
+// appendAddr appends an address, nothing when there is none: IPv4 whole, IPv6
+// without the bits after the prefix and without a zone.
+func appendAddr(buf []byte, tag byte, addr netip.Addr, prefix int) []byte {
+	if !addr.IsValid() {
+		return buf
+	}
+	addr = addr.Unmap()
+	if addr.Is4() {
+		a := addr.As4()
+		return appendPart(buf, tag, a[:])
+	}
+	masked, err := addr.WithZone("").Prefix(prefix)
+	if err != nil {
+		return buf
+	}
+	a := masked.Addr().As16()
+	return appendPart(buf, tag, a[:])
+}

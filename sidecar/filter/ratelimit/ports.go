@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit
+
+import (
+	"context"
+	"sync/atomic"
+
+	"weir.dev/weir/sidecar/filter/limiter"
+)
+
+// Store decides on limits that all pods share.
+type Store interface {
+	// Take sets the Decision of each op. The ops that are no shadows are all or
+	// nothing: when one of them denies, none has spent. A shadow spends when it
+	// allows. On an error nothing is decided; something may have been spent.
+	Take(ctx context.Context, ops []limiter.Op) error
+}
+
+// Table decides on one limit by itself, in memory. See memory.Table.
+type Table interface {
+	Take(key limiter.Key, r *limiter.Rule, spend bool) limiter.Decision
+	Refund(key limiter.Key, r *limiter.Rule, receipt int64)
+}
+
+// Outcome is what a limit said.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Allowed Outcome = iota
+	Denied
+	// WouldDeny is said by shadow limits.
+	WouldDeny
+)
+
+// String is the outcome as a metric's label.
+func (o Outcome) String() string {
+	return [...]string{"allowed", "denied", "would_deny"}[o]
+}
+
+// Source is what a decision was taken from.
+type Source uint8
+
+// The sources.
+const (
+	// FromMemory: the limit's table in this pod.
+	FromMemory Source = iota
+	// FromStore: the shared store.
+	FromStore
+	// FromFallback: this pod's share, the store being away.
+	FromFallback
+	// FailedOpen and FailedClosed: the failure policy, the store being away.
+	FailedOpen
+	FailedClosed
+	// FromMissingKey: onMissingKey Deny.
+	FromMissingKey
+)
+
+// String is the source as a metric's label.
+func (s Source) String() string {
+	return [...]string{"memory", "store", "fallback", "fail_open", "fail_closed", "missing_key"}[s]
+}
+
+// Metrics gives out the counters of a limit, once for each compiled filter.
+type Metrics interface {
+	Limit(policy, limit string) LimitMetrics
+}
+
+// LimitMetrics counts decisions, on the path of a request.
+type LimitMetrics interface {
+	Decided(o Outcome, s Source)
+}
+
+// Env is what a filter works with; every member but Store and Metrics is needed.
+type Env struct {
+	Namespace string
+	// Slot of the exchange's state that is the filter's.
+	Slot int
+	// Store of limits with scope Cluster; nil: their tables take its place, for
+	// one process that is a system by itself.
+	Store Store
+	// Table returns the table of a limit, the same for each call.
+	Table func(id string) Table
+	// WouldDeny returns a shadow limit's count, the same for each call.
+	WouldDeny func(id string) *atomic.Uint64
+	// Peers is how many ready pods share the policy; 0 counts as 1.
+	Peers *atomic.Uint32
+	// Metrics may be nil.
+	Metrics Metrics
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package memory
+
+import (
+	"sync"
+	"time"
+
+	"weir.dev/weir/sidecar/filter/limiter"
+)
+
+// DefaultMaxKeys is how many keys a table holds before the others share a bucket;
+// a full table takes about 5 MiB.
+const DefaultMaxKeys = 1 << 15
+
+// sweepEvery is how often tables are rid of expired keys.
+const sweepEvery = 15 * time.Second
+
+// Options of a Store. The zero value is good.
+type Options struct {
+	// MaxKeys per table; 0: DefaultMaxKeys.
+	MaxKeys int
+	// Now is the time in µs since limiter.Epoch; it must not go back. nil: the
+	// monotonic clock.
+	Now func() int64
+}
+
+// Store holds a table for each limit. Safe for concurrent use.
+type Store struct {
+	opts Options
+	done chan struct{}
+	wg   sync.WaitGroup
+	once sync.Once
+
+	mu     sync.Mutex
+	tables map[string]*Table
+}
+
+// New returns a store whose sweeper runs until Close.
+func New(opts Options) *Store {
+	if opts.MaxKeys <= 0 {
+		opts.MaxKeys = DefaultMaxKeys
+	}
+	if opts.Now == nil {
+		opts.Now = monotonic()
+	}
+	s := &Store{opts: opts, done: make(chan struct{}), tables: map[string]*Table{}}
+	s.wg.Go(s.sweep)
+	return s
+}
+
+// monotonic is the wall clock at first, then what has gone by since.
+func monotonic() func() int64 {
+	start := time.Now()
+	base := limiter.Micros(start)
+	return func() int64 { return base + time.Since(start).Microseconds() }
+}
+
+// Table returns the table of a limit, the same one until Retain drops it.
+func (s *Store) Table(id string) *Table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tables[id]
+	if t == nil {
+		t = newTable(s.opts)
+		s.tables[id] = t
+	}
+	return t
+}
+
+// Retain drops the tables of all limits but those for which keep is true.
+func (s *Store) Retain(keep func(id string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.tables {
+		if !keep(id) {
+			delete(s.tables, id)
+		}
+	}
+}
+
+// Close ends the sweeper. Tables can still be used.
+func (s *Store) Close() {
+	s.once.Do(func() { close(s.done) })
+	s.wg.Wait()
+}
+
+func (s *Store) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+			for _, t := range s.all() {
+				t.Sweep()
+			}
+		}
+	}
+}
+
+func (s *Store) all() []*Table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Table, 0, len(s.tables))
+	for _, t := range s.tables {
+		all = append(all, t)
+	}
+	return all
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package redis keeps counters that all pods share, in Redis or Valkey: alone,
+// behind Sentinel, or as a cluster.
+//
+// In: batches of limits to take from. Out: decisions, taken by one Lua script by
+// the server's clock, all or nothing over the limits of a batch. The calls of
+// concurrent requests share pipelines.
+//
+// A key is `<prefix>:<cluster>:<namespace>:{<hash>}:rl:<policy>/<limit>`; limits
+// that count by the same values share a slot. In a Redis Cluster a batch is one
+// script call per slot, sent together; what some have spent when another denies
+// is refunded. No key holds a version of the configuration, so that a changed
+// limit goes on from what was counted.
+//
+// Take never waits longer than the timeout. One call that exceeds it, or a broken
+// connection, opens the breaker: from then on Take fails at once, until a probe
+// in the background, at jittered intervals, has found the server answering in
+// time. An error of the server (READONLY, OOM, NOPERM) fails the call alone.
+// Redis being away delays nobody who makes a Store.
+package redis

@@ -1,0 +1,151 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The algorithms of sidecar/filter/limiter, step by step; see there for why.
+--
+-- KEYS: one for each limit, all of one slot in a cluster.
+-- ARGV: 'take' or 'refund', then for each key: algorithm, limit, window in µs,
+-- burst, and 1 for a shadow (take) or the receipt (refund).
+-- Reply to take: for each key `allowed remaining retry reset receipt `, in one
+-- string, since numbers in replies lose their fraction and times are in µs.
+local t = redis.call('TIME')
+local now = (tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2])
+
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local SLACK = 1e-3
+
+local function slots(raw, width, j)
+  local counts, sum = {}, 0
+  local unit = raw and tonumber(string.match(raw, '^S(%d+)'))
+  if not unit then return counts, sum end
+  for i, c in string.gmatch(raw, '(%d+)=(%d+)') do
+    i, c = tonumber(i), tonumber(c)
+    if unit ~= width then i = floor(((i + 1) * unit - 1) / width) end
+    i = min(i, j)
+    if i >= j - 16 then
+      counts[i] = (counts[i] or 0) + c
+      sum = sum + c
+    end
+  end
+  return counts, sum
+end
+
+local function pack_slots(counts, width, j)
+  local out = {string.format('S%.0f', width)}
+  for i = j - 16, j do
+    if counts[i] and counts[i] > 0 then
+      out[#out + 1] = string.format('%.0f=%.0f', i, counts[i])
+    end
+  end
+  return table.concat(out, ' ')
+end
+
+local function sliding(raw, limit, window, burst, spend)
+  local width = window / 16
+  local j = floor(now / width)
+  local counts, sum = slots(raw, width, j)
+  local allowed, value = sum < limit, nil
+  if allowed and spend then
+    counts[j] = (counts[j] or 0) + 1
+    sum = sum + 1
+    value = pack_slots(counts, width, j)
+  end
+  local retry, reset, left = 0, 0, sum
+  for i = j - 16, j do
+    local c = counts[i]
+    if c and c > 0 then
+      local leaves = (i + 17) * width - now
+      if reset == 0 then reset = leaves end
+      left = left - c
+      if sum >= limit and left < limit then
+        retry = leaves
+        break
+      end
+    end
+  end
+  return allowed, max(limit - sum, 0), retry, reset, j, value, (j + 17) * width - now
+end
+
+local function bucket(raw, limit, window, burst, spend)
+  local T = window / limit
+  local tau = burst * T
+  local at, level = string.match(raw or '', '^T(%d+) (.+)$')
+  level = at and min(max(tonumber(level) - (now - tonumber(at)), 0), tau) or 0
+  local allowed, value = level + T <= tau + SLACK, nil
+  if allowed and spend then
+    level = level + T
+    value = string.format('T%.0f %.17g', now, level)
+  end
+  local remaining, retry = floor(max((tau - level + SLACK) / T, 0)), 0
+  if remaining == 0 then retry = ceil(level + T - tau - SLACK) end
+  return allowed, remaining, retry, ceil(level), now + floor(level), value, level
+end
+
+local function fixed(raw, limit, window, burst, spend)
+  local k = floor(now / window)
+  local unit, at, count = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
+  if not unit or (at + 1) * unit <= k * window then count = 0 end
+  count = tonumber(count)
+  local allowed, value = count < limit, nil
+  if allowed and spend then
+    count = count + 1
+    value = string.format('F%.0f %.0f=%.0f', window, k, count)
+  end
+  local reset = (k + 1) * window - now
+  return allowed, max(limit - count, 0), count < limit and 0 or reset, reset, k, value, reset
+end
+
+local algorithms = {sliding, bucket, fixed}
+
+local function set(key, value, ttl)
+  redis.call('SET', key, value, 'PX', ceil(ttl / 1000) + 1000)
+end
+
+local function arg(i, n) return tonumber(ARGV[(i - 1) * 5 + 1 + n]) end
+
+local function refund(key, algorithm, limit, window, receipt)
+  local raw = redis.call('GET', key)
+  if not raw then return end
+  if algorithm == 1 then
+    local width = window / 16
+    local j = floor(now / width)
+    if tonumber(string.match(raw, '^S(%d+)')) ~= width then return end
+    local counts = slots(raw, width, j)
+    if (counts[receipt] or 0) > 0 then
+      counts[receipt] = counts[receipt] - 1
+      set(key, pack_slots(counts, width, j), (j + 17) * width - now)
+    end
+  elseif algorithm == 2 then
+    local at, level = string.match(raw, '^T(%d+) (.+)$')
+    if at and now <= receipt then
+      level = max(tonumber(level) - window / limit, 0)
+      set(key, string.format('T%s %.17g', at, level), max(at + level - now, 0))
+    end
+  else
+    local unit, k, count = string.match(raw, '^F(%d+) (%d+)=(%d+)$')
+    if unit and tonumber(unit) == window and tonumber(k) == receipt and tonumber(count) > 0 then
+      set(key, string.format('F%s %s=%.0f', unit, k, count - 1), max((receipt + 1) * window - now, 0))
+    end
+  end
+end
+
+if ARGV[1] == 'refund' then
+  for i = 1, #KEYS do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5)) end
+  return ''
+end
+
+local raws, denied = {}, false
+for i = 1, #KEYS do
+  raws[i] = redis.call('GET', KEYS[i])
+  -- A single limit needs no look ahead.
+  if #KEYS > 1 and arg(i, 5) == 0 and not denied then
+    denied = not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), false)
+  end
+end
+local reply = {}
+for i = 1, #KEYS do
+  local spend = arg(i, 5) == 1 or not denied
+  local allowed, remaining, retry, reset, receipt, value, ttl =
+    algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), spend)
+  if value then set(KEYS[i], value, ttl) end
+  reply[i] = string.format('%d %.0f %.0f %.0f %.0f ', allowed and 1 or 0, remaining, retry, reset, receipt)
+end
+return table.concat(reply)

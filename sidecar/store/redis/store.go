@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir.dev/weir/sidecar/filter/limiter"
+)
+
+// DefaultTimeout of a call.
+const DefaultTimeout = 10 * time.Millisecond
+
+// queueSize bounds the calls that wait for a pipeline, maxBatch those that share
+// one.
+const (
+	queueSize = 4096
+	maxBatch  = 128
+	workers   = 2
+)
+
+// Mode is how the servers are arranged.
+type Mode uint8
+
+// The modes.
+const (
+	Standalone Mode = iota
+	Sentinel
+	Cluster
+)
+
+// Kinds of errors that metrics tell apart.
+const (
+	// KindTimeout: no answer in time; opens the breaker.
+	KindTimeout = "timeout"
+	// KindConnection: broken or refused; opens the breaker.
+	KindConnection = "connection"
+	// KindReply: the server answered with an error.
+	KindReply = "reply"
+	// KindOverload: more calls wait than there is room for.
+	KindOverload = "overload"
+)
+
+// Metrics is told what goes wrong.
+type Metrics interface {
+	StoreError(store, kind string)
+	StoreBreaker(store string, open bool)
+}
+
+// Options of a Store.
+type Options struct {
+	// Name for metrics.
+	Name string
+	Mode Mode
+	// Addresses are host:port; of the sentinels with Sentinel.
+	Addresses []string
+	// MasterName is needed with Sentinel.
+	MasterName string
+	// TLS; nil: plain TCP. Client certificates come with Credentials.
+	TLS *tls.Config
+	// KeyPrefix is `<prefix>:<cluster>:<namespace>`.
+	KeyPrefix string
+	// Timeout of a call; 0: DefaultTimeout.
+	Timeout time.Duration
+	// NeedCredentials: no connection is tried before SetCredentials.
+	NeedCredentials bool
+	// Metrics may be nil.
+	Metrics Metrics
+}
+
+// Credentials of a store. Sentinels are asked without.
+type Credentials struct {
+	Username, Password string
+	// Certificate for mutual TLS; may be nil.
+	Certificate *tls.Certificate
+}
+
+// Store is a connection to shared counters. Safe for concurrent use.
+type Store struct {
+	opts   Options
+	script *script
+	queue  chan *call
+	calls  sync.Pool
+	once   sync.Once
+	wg     sync.WaitGroup
+	breaker
+
+	// conn is nil until there are credentials.
+	conn atomic.Pointer[conn]
+	// ctx ends with the store.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// New returns a store that connects in the background. It must be closed.
+func New(opts Options, c *Credentials) *Store {
+	return newStore(opts, c, production())
+}
+
+func newStore(opts Options, c *Credentials, script *script) *Store {
+	if opts.Timeout <= 0 {
+		opts.Timeout = DefaultTimeout
+	}
+	s := &Store{
+		opts:    opts,
+		script:  script,
+		queue:   make(chan *call, queueSize),
+		breaker: newBreaker(),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.calls.New = func() any { return newCall() }
+	if c != nil || !opts.NeedCredentials {
+		s.conn.Store(newConn(opts, c))
+	}
+	s.wg.Go(s.supervise)
+	for range workers {
+		s.wg.Go(s.work)
+	}
+	return s
+}
+
+// SetCredentials connects anew, with c, without waiting for it.
+func (s *Store) SetCredentials(c Credentials) {
+	if old := s.conn.Swap(newConn(s.opts, &c)); old != nil {
+		s.wg.Go(old.close)
+	}
+	s.nudge()
+}
+
+// Close ends all connections; Take fails from then on.
+func (s *Store) Close() {
+	s.once.Do(func() {
+		s.state.Store(open)
+		s.cancel()
+	})
+	s.wg.Wait()
+	if c := s.conn.Swap(nil); c != nil {
+		c.close()
+	}
+}
+
+// Take decides on ops, see ratelimit.Store. Its error is
+// limiter.ErrUnavailable.
+func (s *Store) Take(ctx context.Context, ops []limiter.Op) error {
+	if !s.passes(ctx) {
+		return limiter.ErrUnavailable
+	}
+	c := s.calls.Get().(*call)
+	c.load(ops)
+	select {
+	case s.queue <- c:
+	default:
+		s.calls.Put(c)
+		s.failed(KindOverload)
+		return limiter.ErrUnavailable
+	}
+	if !s.wait(ctx, c) {
+		return limiter.ErrUnavailable
+	}
+	err := c.err
+	for i := range ops {
+		ops[i].Decision = c.ops[i].Decision
+	}
+	s.calls.Put(c)
+	if err != nil {
+		return limiter.ErrUnavailable
+	}
+	return nil
+}
+
+// wait returns false when c has been left to the worker.
+func (s *Store) wait(ctx context.Context, c *call) bool {
+	c.timer.Reset(s.opts.Timeout)
+	defer c.timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-c.timer.C:
+		// An answer that came at the same time is better than none.
+		if !c.state.CompareAndSwap(callPending, callAbandoned) {
+			<-c.done
+			return true
+		}
+		s.failed(KindTimeout)
+		s.trip()
+	case <-ctx.Done():
+		if !c.state.CompareAndSwap(callPending, callAbandoned) {
+			<-c.done
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) failed(kind string) {
+	if s.opts.Metrics != nil {
+		s.opts.Metrics.StoreError(s.opts.Name, kind)
+	}
+}
+
+// call is one Take on its way through a pipeline. It is returned to the pool by
+// whoever is last with it: the caller, or the worker when the caller has left.
+type call struct {
+	ops   []limiter.Op
+	err   error
+	done  chan struct{}
+	timer *time.Timer
+	state atomic.Uint32
+}
+
+const (
+	callPending uint32 = iota
+	callFinished
+	callAbandoned
+)
+
+func newCall() *call {
+	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	return c
+}
+
+func (c *call) load(ops []limiter.Op) {
+	c.ops = append(c.ops[:0], ops...)
+	c.err = nil
+	c.state.Store(callPending)
+}
