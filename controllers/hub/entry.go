@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hub
+
+import (
+	"strings"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
+)
+
+// Cut is a snapshot without what a sidecar's features lack.
+type Cut struct {
+	Hash     string
+	Snapshot *snapshot.Snapshot
+	// Unsupported are the policies that were left out, kind/name, sorted.
+	Unsupported []string
+}
+
+// entry is one workload. Cuts are made once for all sidecars of equal features.
+type entry struct {
+	pub     Publication
+	cuts    map[string]Cut
+	history history
+}
+
+func newEntry() *entry { return &entry{history: history{snapshots: map[string]*snapshot.Snapshot{}}} }
+
+func (e *entry) publish(p Publication) {
+	e.pub, e.cuts = p, map[string]Cut{}
+}
+
+func (e *entry) cut(features []string) Cut {
+	key := strings.Join(features, ",")
+	if c, ok := e.cuts[key]; ok {
+		return c
+	}
+	snap, unsupported := stream.Cut(e.pub.Snapshot, features)
+	c := Cut{Hash: snapshot.Hash(snap), Snapshot: snap, Unsupported: unsupported}
+	// Features come from sidecars: their variety is bounded here.
+	if len(e.cuts) < maxCuts {
+		e.cuts[key] = c
+	}
+	e.history.put(c.Hash, snap)
+	return c
+}
+
+const (
+	// maxCuts bounds the feature sets that are remembered for a publication.
+	maxCuts = 8
+	// maxHistory is how many snapshots of a workload are remembered.
+	maxHistory = 8
+)
+
+// history is a workload's latest snapshots by hash; the oldest goes first.
+type history struct {
+	snapshots map[string]*snapshot.Snapshot
+	order     []string
+}
+
+func (h *history) get(hash string) (*snapshot.Snapshot, bool) {
+	s, ok := h.snapshots[hash]
+	return s, ok
+}
+
+func (h *history) put(hash string, s *snapshot.Snapshot) {
+	if _, ok := h.snapshots[hash]; ok {
+		return
+	}
+	if len(h.order) == maxHistory {
+		delete(h.snapshots, h.order[0])
+		h.order = h.order[1:]
+	}
+	h.snapshots[hash] = s
+	h.order = append(h.order, hash)
+}
+
+// Generations are the policies of a snapshot, as acks of it are counted.
+func Generations(s *snapshot.Snapshot) []*stream.PolicyGeneration {
+	var out []*stream.PolicyGeneration
+	for _, p := range s.GetRateLimitPolicies() {
+		out = append(out, &stream.PolicyGeneration{Policy: "RateLimitPolicy/" + p.GetName(), Generation: p.GetGeneration()})
+	}
+	return out
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"weir.dev/weir/api/stream"
+)
+
+const (
+	// leaderPoll is how often the Lease is looked at.
+	leaderPoll = time.Second
+	// followBatch is how long changes are collected before a delta is sent.
+	followBatch = 20 * time.Millisecond
+	// followPart is how many pods one message has at most.
+	followPart = 500
+	// followRetry bounds the wait after a failure; the wait is jittered.
+	followRetry = 2 * time.Second
+	sweepEvery  = time.Minute
+)
+
+// Follower tells the leader of the streams of this replica.
+type Follower struct {
+	Tracker *Tracker
+	// Self is this replica's identity in the Lease.
+	Self string
+	// Leader returns the holder of the Lease; empty when there is none.
+	Leader func(context.Context) (string, error)
+	// Dial makes a connection to a replica, authenticated as this operator, see
+	// Dialer.
+	Dial func(Identity) (*grpc.ClientConn, error)
+	Log  *slog.Logger
+}
+
+// Run follows until ctx ends, whoever leads. It returns nil.
+func (f *Follower) Run(ctx context.Context) error {
+	go f.sweep(ctx)
+	for ctx.Err() == nil {
+		wait := leaderPoll
+		leader, err := f.Leader(ctx)
+		switch {
+		case err != nil:
+			f.Log.Warn("cannot read the lease", "error", err)
+		case leader != "" && leader != f.Self:
+			if err := f.follow(ctx, leader); err != nil && ctx.Err() == nil {
+				f.Log.Info("not following the leader", "leader", leader, "error", err)
+				wait = rand.N(followRetry)
+			}
+		}
+		pause(ctx, wait)
+	}
+	return nil
+}
+
+func (f *Follower) sweep(ctx context.Context) {
+	for pause(ctx, sweepEvery) {
+		f.Tracker.sweep(time.Now())
+	}
+}
+
+// pause reports whether it lasted for d.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// follow returns when the connection breaks or somebody else leads.
+func (f *Follower) follow(ctx context.Context, leader string) error {
+	id, err := ParseIdentity(leader)
+	if err != nil {
+		return err
+	}
+	conn, err := f.Dial(id)
+	if err != nil {
+		return fmt.Errorf("dial %s: %w", id.Address, err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out, err := stream.NewRolloutClient(conn).Follow(ctx)
+	if err != nil {
+		return err
+	}
+	changes := f.Tracker.follow()
+	defer changes.close()
+	if err := f.send(out, true, changes.all()); err != nil {
+		return err
+	}
+	poll := time.NewTicker(leaderPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-out.Context().Done():
+			return endOf(out)
+		case <-poll.C:
+			if now, err := f.Leader(ctx); err == nil && now != leader {
+				return nil
+			}
+		case <-changes.c:
+			pause(ctx, followBatch)
+			if err := f.send(out, false, changes.take()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// endOf says why the leader has ended the stream.
+func endOf(out stream.Rollout_FollowClient) error {
+	if _, err := out.CloseAndRecv(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (f *Follower) send(out stream.Rollout_FollowClient, full bool, pods []*stream.PodState) error {
+	for first := true; first && full || len(pods) > 0; first = false {
+		n := min(len(pods), followPart)
+		d := &stream.RolloutDelta{Replica: f.Tracker.replica, Full: full && first, Pods: pods[:n]}
+		if err := out.Send(d); err != nil {
+			// Send says EOF; the reason is with the answer.
+			return endOf(out)
+		}
+		pods = pods[n:]
+	}
+	return nil
+}
+
+// follow is the local states that are still to be told to the leader.
+type follow struct {
+	t     *Tracker
+	c     chan struct{}
+	dirty map[[2]string]struct{}
+}
+
+func (t *Tracker) follow() *follow {
+	f := &follow{t: t, c: make(chan struct{}, 1), dirty: map[[2]string]struct{}{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.follows[f] = struct{}{}
+	return f
+}
+
+func (f *follow) mark(namespace, uid string) {
+	f.dirty[[2]string{namespace, uid}] = struct{}{}
+	signal(f.c)
+}
+
+func (f *follow) all() []*stream.PodState {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	clear(f.dirty)
+	return f.t.local.all()
+}
+
+func (f *follow) take() []*stream.PodState {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	var out []*stream.PodState
+	for k := range f.dirty {
+		if p := f.t.local[k[0]][k[1]]; p != nil {
+			out = append(out, p)
+		}
+	}
+	clear(f.dirty)
+	return out
+}
+
+func (f *follow) close() {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	delete(f.t.follows, f)
+}
