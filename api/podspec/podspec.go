@@ -19,7 +19,7 @@ const (
 
 // Names of containers and volumes in an injected pod.
 const (
-	ContainerSidecar = "weir"
+	ContainerSidecar = "weir-sidecar"
 	ContainerCapture = "weir-capture"
 
 	VolumeToken = "weir-token"
@@ -37,6 +37,9 @@ const (
 
 // Paths in the sidecar's container.
 const (
+	// Binary is the program in Weir's image.
+	Binary = "/app/weir-sidecar"
+
 	DirToken = "/var/run/secrets/weir.dev"
 	// FileToken is a projected ServiceAccount token of audience Audience.
 	FileToken = DirToken + "/token"
@@ -99,6 +102,15 @@ const (
 	// AnnotationInjected is set by the webhook, never by users; its value is
 	// the version of the injector.
 	AnnotationInjected = "weir.dev/injected"
+	// AnnotationImage records the image that was injected.
+	AnnotationImage = "weir.dev/image"
+	// AnnotationOriginal records what the injector replaced in the app's
+	// containers, so that it can be put back.
+	AnnotationOriginal = "weir.dev/original"
+	// LabelSidecar is SidecarInjected on every injected pod, so that watches can
+	// be narrowed to them.
+	LabelSidecar    = "weir.dev/sidecar"
+	SidecarInjected = "injected"
 
 	AnnotationCapture             = "weir.dev/capture"
 	AnnotationExcludeInboundPorts = "weir.dev/exclude-inbound-ports"
