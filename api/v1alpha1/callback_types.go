@@ -208,7 +208,7 @@ type Handler struct {
 
 	// retry says when a failed delivery is tried again.
 	// +optional
-	// +kubebuilder:default={initial: "1s"}
+	// +kubebuilder:default={initial: "1s", max: "1h", jitter: 20, maxAttempts: 0}
 	Retry HandlerRetry `json:"retry,omitzero"`
 }
 

@@ -18,7 +18,7 @@ import (
 // +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.rollout.pods`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",fieldPath=".metadata.name",message="The name of a route is part of its topics' names: shorten it to 63 characters or fewer."
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="The name of a route is part of its topics' names: shorten it to 63 characters or fewer."
 type CallbackRoute struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -80,7 +80,7 @@ type CallbackRouteSpec struct {
 
 	// kafka holds the route's topics.
 	// +optional
-	// +kubebuilder:default={partitions: 12}
+	// +kubebuilder:default={clusterRef: {name: default}, partitions: 12}
 	Kafka Kafka `json:"kafka,omitzero"`
 
 	// storeRef is the store from which operations are answered.
@@ -121,7 +121,7 @@ type RequestSource struct {
 
 	// accept says how a request is accepted.
 	// +optional
-	// +kubebuilder:default={timeout: "2s"}
+	// +kubebuilder:default={timeout: "2s", maxWait: "30s", maxBytes: "512Ki"}
 	Accept Accept `json:"accept,omitzero"`
 }
 

@@ -33,7 +33,7 @@ type Deliver struct {
 
 	// retry says when a failed delivery is tried again.
 	// +optional
-	// +kubebuilder:default={initial: "5s"}
+	// +kubebuilder:default={initial: "5s", max: "6h", jitter: 20, maxAttempts: 12}
 	Retry DeliverRetry `json:"retry,omitzero"`
 
 	// concurrency is how many deliveries are under way at once.
@@ -45,7 +45,7 @@ type Deliver struct {
 
 	// breaker pauses a destination that keeps failing.
 	// +optional
-	// +kubebuilder:default={failures: 20}
+	// +kubebuilder:default={failures: 20, openFor: "30s"}
 	Breaker Breaker `json:"breaker,omitzero"`
 
 	// egress narrows the hosts and ports that the operator's configuration allows.

@@ -49,7 +49,7 @@ type IdempotencyPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="A target is named once: remove the repeated targetRef.",reason="FieldValueDuplicate"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="A target is named once: remove the repeated targetRef."
 	TargetRefs []TargetRef `json:"targetRefs"`
 
 	// mode Shadow reports what would be replayed or refused, and changes nothing.
@@ -71,7 +71,7 @@ type IdempotencyPolicySpec struct {
 
 	// key says where a request's idempotency key is found.
 	// +optional
-	// +kubebuilder:default={sources: {{header: "Idempotency-Key"}}}
+	// +kubebuilder:default={sources: {{header: "Idempotency-Key"}}, onMissing: Pass, maxLength: 255}
 	Key IdempotencyKey `json:"key,omitzero"`
 
 	// scope says whose key it is: equal keys of different scopes are different. A missing value is a missing key.
@@ -83,27 +83,27 @@ type IdempotencyPolicySpec struct {
 
 	// fingerprint tells a retry from another request under the same key.
 	// +optional
-	// +kubebuilder:default={onMismatch: Reject}
+	// +kubebuilder:default={include: {Method,Path,Query,Body}, onMismatch: Reject}
 	Fingerprint Fingerprint `json:"fingerprint,omitzero"`
 
 	// request bounds the bodies that are read.
 	// +optional
-	// +kubebuilder:default={maxBytes: "1Mi"}
+	// +kubebuilder:default={maxBytes: "1Mi", onOversize: Reject}
 	Request IdempotencyRequest `json:"request,omitzero"`
 
 	// inFlight says how duplicates wait for the first.
 	// +optional
-	// +kubebuilder:default={lease: "30s"}
+	// +kubebuilder:default={lease: "30s", wait: "5s"}
 	InFlight InFlight `json:"inFlight,omitzero"`
 
 	// upstream bounds how long the application may take.
 	// +optional
-	// +kubebuilder:default={timeout: "60s"}
+	// +kubebuilder:default={timeout: "60s", lateWindow: "60s"}
 	Upstream IdempotencyUpstream `json:"upstream,omitzero"`
 
 	// response says what is recorded.
 	// +optional
-	// +kubebuilder:default={maxBytes: "256Ki"}
+	// +kubebuilder:default={maxBytes: "256Ki", releaseStatuses: {401,407,408,425,429}}
 	Response IdempotencyResponse `json:"response,omitzero"`
 
 	// retention is how long an answer is replayed.

@@ -48,7 +48,7 @@ type RateLimitPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="A target is named once: remove the repeated targetRef.",reason="FieldValueDuplicate"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="A target is named once: remove the repeated targetRef."
 	TargetRefs []TargetRef `json:"targetRefs"`
 
 	// mode Shadow counts and reports, and never denies.
