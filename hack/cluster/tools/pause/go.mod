@@ -1,0 +1,3 @@
+module weir.dev/weir/hack/cluster/tools/pause
+
+go 1.26.0
