@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kube is the CLI's way to a cluster: a client for what kubectl would
+// show, and a tunnel to the operator for what only it knows. It reads, and
+// changes nothing.
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"weir.dev/weir/api/v1alpha1"
+)
+
+// Flags are those of kubectl that say which cluster and namespace.
+type Flags struct {
+	Kubeconfig, Context, Namespace string
+	AllNamespaces                  bool
+	// System is the namespace Weir is installed in.
+	System string
+}
+
+// Add defines the flags.
+func (f *Flags) Add(s *pflag.FlagSet) {
+	s.StringVar(&f.Kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: as kubectl finds it)")
+	s.StringVar(&f.Context, "context", "", "context of the kubeconfig (default: the current one)")
+	s.StringVarP(&f.Namespace, "namespace", "n", "", "namespace (default: the context's)")
+	s.BoolVarP(&f.AllNamespaces, "all-namespaces", "A", false, "look at all namespaces")
+	s.StringVar(&f.System, "weir-namespace", "weir-system", "namespace that Weir is installed in")
+}
+
+// Cluster is an open connection.
+type Cluster struct {
+	client.Client
+	config *rest.Config
+	// Namespace to look at; empty for all.
+	Namespace string
+	System    string
+}
+
+// Open reads the kubeconfig; it does not yet talk to the cluster.
+func (f *Flags) Open() (*Cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.Kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.Context})
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no cluster to talk to: %w", err)
+	}
+	ns := f.Namespace
+	if ns == "" {
+		if ns, _, err = loader.Namespace(); err != nil {
+			return nil, fmt.Errorf("read the context's namespace: %w", err)
+		}
+	}
+	if f.AllNamespaces {
+		ns = ""
+	}
+	config.UserAgent = "kubectl-weir"
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, appsv1.AddToScheme, coordinationv1.AddToScheme, admissionv1.AddToScheme,
+		apiextv1.AddToScheme, v1alpha1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	return &Cluster{Client: c, config: config, Namespace: ns, System: f.System}, nil
+}
+
+// In limits a list to the namespace that was asked for.
+func (c *Cluster) In() client.ListOption { return client.InNamespace(c.Namespace) }
+
+// Policies lists the policies of all three kinds that there are.
+func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.RateLimitPolicy, []v1alpha1.IdempotencyPolicy, []v1alpha1.CallbackRoute, error) {
+	var rl v1alpha1.RateLimitPolicyList
+	var id v1alpha1.IdempotencyPolicyList
+	var cb v1alpha1.CallbackRouteList
+	for _, l := range []client.ObjectList{&rl, &id, &cb} {
+		if err := c.List(ctx, l, c.In()); err != nil {
+			return nil, nil, nil, fmt.Errorf("list policies (is Weir installed? `kubectl weir check` tells): %w", err)
+		}
+	}
+	return rl.Items, id.Items, cb.Items, nil
+}
