@@ -12,15 +12,18 @@ const slack = 1e-3
 // relative to the last request and not as an absolute time: doubles are a
 // millionth of a microsecond apart there, so that rates of a million per second
 // are exact.
-func (r *Rule) takeBucket(s *State, now int64, spend bool) Decision {
+func (r *Rule) takeBucket(s *State, now int64, spend bool) (d Decision, healed bool) {
 	t := r.Interval()
 	tau := float64(r.burst) * t
-	// The clamp heals lowered limits and clocks that have stepped back.
-	level := math.Min(math.Max(s.level-float64(now-s.at), 0), tau)
+	level := math.Max(s.level-float64(now-s.at), 0)
 	if s.at < 0 {
 		level = 0
 	}
-	d := Decision{Allowed: level+t <= tau+slack}
+	if level > tau {
+		level, healed = tau, true
+		s.at, s.level = now, tau
+	}
+	d = Decision{Allowed: level+t <= tau+slack}
 	if d.Allowed && spend {
 		level += t
 		s.at, s.level = now, level
@@ -31,7 +34,7 @@ func (r *Rule) takeBucket(s *State, now int64, spend bool) Decision {
 		d.Retry = int64(math.Ceil(level + t - tau - slack))
 	}
 	d.Reset = int64(math.Ceil(level))
-	return d
+	return d, healed
 }
 
 // refundBucket lowers the debt only while the bucket cannot have been whole since

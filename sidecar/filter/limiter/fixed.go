@@ -2,7 +2,7 @@
 
 package limiter
 
-func (r *Rule) takeFixed(s *State, now int64, spend bool) Decision {
+func (r *Rule) takeFixed(s *State, now int64, spend bool) (d Decision, healed bool) {
 	k := now / r.window
 	if s.at != k || s.unit != r.window {
 		// What was counted in a window of another length that has not ended when
@@ -11,9 +11,10 @@ func (r *Rule) takeFixed(s *State, now int64, spend bool) Decision {
 		if s.at < 0 || (s.at+1)*s.unit <= k*r.window {
 			s.count = 0
 		}
+		healed = s.count > 0
 		s.at, s.unit = k, r.window
 	}
-	d := Decision{Allowed: s.count < r.limit, Receipt: k}
+	d = Decision{Allowed: s.count < r.limit, Receipt: k}
 	if d.Allowed && spend {
 		s.count++
 	}
@@ -23,7 +24,7 @@ func (r *Rule) takeFixed(s *State, now int64, spend bool) Decision {
 	} else {
 		d.Retry = d.Reset
 	}
-	return d
+	return d, healed
 }
 
 func (r *Rule) refundFixed(s *State, k int64) {

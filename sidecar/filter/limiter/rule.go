@@ -128,22 +128,25 @@ type State struct {
 }
 
 // Take decides on one request at the time now (µs since Epoch) and counts it when
-// it is allowed and spend is set; else s stays as it is.
+// it is allowed and spend is set; else s stays as it is, unless it is healed of a
+// future that a clock has stepped back from, or a debt that the rule does not have
+// any more: that must begin to wear off at once.
 func (r *Rule) Take(s *State, now int64, spend bool) Decision {
 	next := *s
 	if next.algorithm != r.algorithm {
 		next = State{algorithm: r.algorithm, at: -1}
 	}
 	var d Decision
+	var healed bool
 	switch r.algorithm {
 	case SlidingWindow:
-		d = r.takeSliding(&next, now, spend)
+		d, healed = r.takeSliding(&next, now, spend)
 	case TokenBucket:
-		d = r.takeBucket(&next, now, spend)
+		d, healed = r.takeBucket(&next, now, spend)
 	default:
-		d = r.takeFixed(&next, now, spend)
+		d, healed = r.takeFixed(&next, now, spend)
 	}
-	if d.Allowed && spend {
+	if d.Allowed && spend || healed {
 		*s = next
 	}
 	return d

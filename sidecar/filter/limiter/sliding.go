@@ -4,16 +4,16 @@ package limiter
 
 // takeSliding admits when the slots j-16 to j, the oldest whole, hold less than
 // the limit.
-func (r *Rule) takeSliding(s *State, now int64, spend bool) Decision {
+func (r *Rule) takeSliding(s *State, now int64, spend bool) (d Decision, healed bool) {
 	width := r.window / Slots
 	j := now / width
-	s.slide(j, now, width)
+	healed = s.slide(j, width)
 
 	var sum uint64
 	for _, c := range s.counts {
 		sum += uint64(c)
 	}
-	d := Decision{Allowed: sum < r.limit, Receipt: j}
+	d = Decision{Allowed: sum < r.limit, Receipt: j}
 	if d.Allowed && spend {
 		s.counts[j%(Slots+1)]++
 		sum++
@@ -38,7 +38,7 @@ func (r *Rule) takeSliding(s *State, now int64, spend bool) Decision {
 			break
 		}
 	}
-	return d
+	return d, healed
 }
 
 func (s *State) countAt(slot int64) uint32 {
@@ -51,20 +51,20 @@ func (s *State) countAt(slot int64) uint32 {
 // slide moves the slots so that j is the newest. Slots of another width, after a
 // change of the window, count at the last moment they can have been; slots of
 // the future, after a clock has stepped back, count as now.
-func (s *State) slide(j, now, width int64) {
+func (s *State) slide(j, width int64) (healed bool) {
 	if s.at == j && s.unit == width {
-		return
+		return false
 	}
 	if s.at < 0 {
 		s.at, s.unit = j, width
-		return
+		return false
 	}
 	if s.unit == width && j > s.at {
 		for i := s.at + 1; i <= j && i <= s.at+Slots+1; i++ {
 			s.counts[i%(Slots+1)] = 0
 		}
 		s.at = j
-		return
+		return false
 	}
 	old, at, unit := s.counts, s.at, s.unit
 	s.counts, s.at, s.unit = [Slots + 1]uint32{}, j, width
@@ -74,12 +74,14 @@ func (s *State) slide(j, now, width int64) {
 		if unit != width {
 			to = ((i+1)*unit - 1) / width
 		}
+		healed = healed || c > 0 && to > j
 		to = min(to, j)
 		if to >= j-Slots {
 			p := &s.counts[to%(Slots+1)]
 			*p = uint32(min(uint64(*p)+uint64(c), 1<<32-1))
 		}
 	}
+	return healed
 }
 
 func (r *Rule) refundSliding(s *State, slot int64) {

@@ -15,17 +15,19 @@ local SLACK = 1e-3
 local function slots(raw, width, j)
   local counts, sum = {}, 0
   local unit = raw and tonumber(string.match(raw, '^S(%d+)'))
-  if not unit then return counts, sum end
+  local healed = false
+  if not unit then return counts, sum, healed end
   for i, c in string.gmatch(raw, '(%d+)=(%d+)') do
     i, c = tonumber(i), tonumber(c)
     if unit ~= width then i = floor(((i + 1) * unit - 1) / width) end
+    healed = healed or i > j
     i = min(i, j)
     if i >= j - 16 then
       counts[i] = (counts[i] or 0) + c
       sum = sum + c
     end
   end
-  return counts, sum
+  return counts, sum, healed
 end
 
 local function pack_slots(counts, width, j)
@@ -41,13 +43,13 @@ end
 local function sliding(raw, limit, window, burst, spend)
   local width = window / 16
   local j = floor(now / width)
-  local counts, sum = slots(raw, width, j)
-  local allowed, value = sum < limit, nil
+  local counts, sum, healed = slots(raw, width, j)
+  local allowed = sum < limit
   if allowed and spend then
     counts[j] = (counts[j] or 0) + 1
     sum = sum + 1
-    value = pack_slots(counts, width, j)
   end
+  local value = (allowed and spend or healed) and pack_slots(counts, width, j) or nil
   local retry, reset, left = 0, 0, sum
   for i = j - 16, j do
     local c = counts[i]
@@ -68,12 +70,12 @@ local function bucket(raw, limit, window, burst, spend)
   local T = window / limit
   local tau = burst * T
   local at, level = string.match(raw or '', '^T(%d+) (.+)$')
-  level = at and min(max(tonumber(level) - (now - tonumber(at)), 0), tau) or 0
-  local allowed, value = level + T <= tau + SLACK, nil
-  if allowed and spend then
-    level = level + T
-    value = string.format('T%.0f %.17g', now, level)
-  end
+  level = at and max(tonumber(level) - (now - tonumber(at)), 0) or 0
+  local healed = level > tau
+  level = min(level, tau)
+  local allowed = level + T <= tau + SLACK
+  if allowed and spend then level = level + T end
+  local value = (allowed and spend or healed) and string.format('T%.0f %.17g', now, level) or nil
   local remaining, retry = floor(max((tau - level + SLACK) / T, 0)), 0
   if remaining == 0 then retry = ceil(level + T - tau - SLACK) end
   return allowed, remaining, retry, ceil(level), now + floor(level), value, level
@@ -84,11 +86,10 @@ local function fixed(raw, limit, window, burst, spend)
   local unit, at, count = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
   if not unit or (at + 1) * unit <= k * window then count = 0 end
   count = tonumber(count)
-  local allowed, value = count < limit, nil
-  if allowed and spend then
-    count = count + 1
-    value = string.format('F%.0f %.0f=%.0f', window, k, count)
-  end
+  local healed = count > 0 and (tonumber(at) ~= k or tonumber(unit) ~= window)
+  local allowed = count < limit
+  if allowed and spend then count = count + 1 end
+  local value = (allowed and spend or healed) and string.format('F%.0f %.0f=%.0f', window, k, count) or nil
   local reset = (k + 1) * window - now
   return allowed, max(limit - count, 0), count < limit and 0 or reset, reset, k, value, reset
 end

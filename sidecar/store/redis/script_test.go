@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"weir.dev/weir/sidecar/filter/limiter"
+	"weir.dev/weir/sidecar/store/redis/redistest"
+)
+
+func textCmd(text string) *redis.Cmd {
+	c := redis.NewCmd(context.Background())
+	c.SetVal(text)
+	return c
+}
+
+// clocked is the script with a clock that tests set, in a key: production has no
+// such hook.
+func clocked(t testing.TB) *script {
+	t.Helper()
+	const clock = "local t = redis.call('TIME')\n"
+	if strings.Count(limitsLua, clock) != 1 {
+		t.Fatal("the script does not read the server's clock once")
+	}
+	source := strings.Replace(limitsLua, clock, "local c = redis.call('GET', 'clock') or '0'\nlocal t = {string.sub(c, 1, -7), string.sub(c, -6)}\n", 1)
+	return newScript(source)
+}
+
+// at sets the clock of a clocked script, in µs since the epoch of rules.
+func at(t interface{ Fatal(...any) }, s *Store, now int64) {
+	if err := s.conn.Load().Set(context.Background(), "clock", strconv.FormatInt(now+limiter.Epoch, 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestScriptIsTheCore: under the same arrivals, through changes of rules and steps
+// of the clock, the script decides exactly as the pure core.
+func TestScriptIsTheCore(t *testing.T) {
+	server := redistest.Start(t)
+	s := newStore(options(server.Addr), nil, clocked(t))
+	t.Cleanup(s.Close)
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		id := "p/" + strconv.Itoa(run)
+		var state limiter.State
+		var d limiter.Decision
+		now := int64(200_000_000_000_000) + rapid.Int64Range(0, 1e9).Draw(t, "start")
+		r := drawRule(t)
+		for range rapid.IntRange(1, 40).Draw(t, "requests") {
+			switch rapid.IntRange(0, 12).Draw(t, "what") {
+			case 0:
+				r = drawRule(t)
+			case 1:
+				now += rapid.Int64Range(-20e6, 20e6).Draw(t, "step")
+			case 2:
+				if d.Allowed {
+					refund(t, s, id, r, d.Receipt)
+					r.Refund(&state, now, d.Receipt)
+				}
+			}
+			gap := rapid.SampledFrom([]int64{0, 0, 0, 1, d.Retry, d.Reset, r.Window() / 16, r.Window(), int64(r.Interval())}).Draw(t, "gap")
+			now += max(0, gap+rapid.Int64Range(-1, 1).Draw(t, "off"))
+			at(t, s, now)
+			ops := []limiter.Op{{ID: id, Rule: &r, Key: key(1)}}
+			if err := s.Take(context.Background(), ops); err != nil {
+				t.Fatal(err)
+			}
+			d = r.Take(&state, now, true)
+			if diff := cmp.Diff(d, ops[0].Decision); diff != "" {
+				raw, _ := s.conn.Load().Get(context.Background(), s.key(&ops[0])).Result()
+				t.Fatalf("at %d under %+v, stored %q (-core +script):\n%s", now, r, raw, diff)
+			}
+		}
+	})
+}
+
+func refund(t *rapid.T, s *Store, id string, r limiter.Rule, receipt int64) {
+	keys, args := s.arguments("refund", []limiter.Op{{ID: id, Rule: &r, Key: key(1), Decision: limiter.Decision{Receipt: receipt}}})
+	if err := s.conn.Load().Eval(context.Background(), s.script.source, keys, args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func drawRule(t *rapid.T) limiter.Rule {
+	a := rapid.SampledFrom([]limiter.Algorithm{limiter.SlidingWindow, limiter.TokenBucket, limiter.FixedWindow}).Draw(t, "algorithm")
+	limit := rapid.Uint64Range(1, 20).Draw(t, "limit")
+	burst := uint64(0)
+	if a == limiter.TokenBucket {
+		burst = rapid.Uint64Range(1, 2*limit).Draw(t, "burst")
+	}
+	r, err := limiter.NewRule(a, limit, rapid.Uint64Range(1, 30).Draw(t, "window"), burst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestServerClock: the pods' clocks play no part, since no time is sent: neither
+// by the script's arguments nor in its keys.
+func TestServerClock(t *testing.T) {
+	s := newStore(options(redistest.Start(t).Addr), nil, clocked(t))
+	t.Cleanup(s.Close)
+	r := mustRule(t, limiter.SlidingWindow, 1, 60, 0)
+	op := limiter.Op{ID: "p/l", Rule: r, Key: key(1)}
+	for _, step := range []struct {
+		now  int64
+		want bool
+	}{{1e15, true}, {1e15 + 1, false}, {1e15 + 59e6, false}, {1e15 + 64e6, true}} {
+		at(t, s, step.now)
+		if got := take(t, s, op)[0].Decision.Allowed; got != step.want {
+			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
+		}
+	}
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 6 {
+		t.Errorf("arguments %v: want the rule and no time", args)
+	}
+}
