@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/stream"
 )
@@ -19,8 +20,9 @@ const (
 	leaderPoll = time.Second
 	// followBatch is how long changes are collected before a delta is sent.
 	followBatch = 20 * time.Millisecond
-	// followPart is how many pods one message has at most.
-	followPart = 500
+	// followPart is how many bytes one message has at most, unless one pod
+	// alone has more; the server takes 1 MiB.
+	followPart = 256 << 10
 	// followRetry bounds the wait after a failure; the wait is jittered.
 	followRetry = 2 * time.Second
 	sweepEvery  = time.Minute
@@ -129,16 +131,28 @@ func endOf(out stream.Rollout_FollowClient) error {
 }
 
 func (f *Follower) send(out stream.Rollout_FollowClient, full bool, pods []*stream.PodState) error {
-	for first := true; first && full || len(pods) > 0; first = false {
-		n := min(len(pods), followPart)
-		d := &stream.RolloutDelta{Replica: f.Tracker.replica, Full: full && first, Pods: pods[:n]}
+	for full || len(pods) > 0 {
+		n := part(pods)
+		d := &stream.RolloutDelta{Replica: f.Tracker.replica, Full: full, Pods: pods[:n]}
 		if err := out.Send(d); err != nil {
 			// Send says EOF; the reason is with the answer.
 			return endOf(out)
 		}
-		pods = pods[n:]
+		pods, full = pods[n:], false
 	}
 	return nil
+}
+
+// part is how many of pods go into one message.
+func part(pods []*stream.PodState) int {
+	size := 0
+	for i, p := range pods {
+		size += proto.Size(p) + 8
+		if size > followPart && i > 0 {
+			return i
+		}
+	}
+	return len(pods)
 }
 
 // follow is the local states that are still to be told to the leader.

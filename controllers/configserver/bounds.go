@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package configserver
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"weir.dev/weir/api/stream"
+)
+
+// Bounds of what a sidecar says.
+const (
+	maxFeatures = 64
+	maxName     = 256
+	maxReason   = 1024
+	maxShadow   = 1024
+	maxProblems = 256
+
+	// A sidecar may send burst messages in each period.
+	period = 10 * time.Second
+	burst  = 200
+	// reportEvery is a little less than a sidecar's own 10 s.
+	reportEvery = 8 * time.Second
+)
+
+// bounds counts one sidecar's messages.
+type bounds struct {
+	since    time.Time
+	messages int
+	reported time.Time
+}
+
+// message returns an error for the one that is too many.
+func (b *bounds) message(now time.Time) error {
+	if now.Sub(b.since) >= period {
+		b.since, b.messages = now, 0
+	}
+	b.messages++
+	if b.messages > burst {
+		return status.Errorf(codes.ResourceExhausted, "more than %d messages in %s", burst, period)
+	}
+	return nil
+}
+
+// report says whether a report is taken; one that comes too early is dropped, a
+// later one has its counts too.
+func (b *bounds) report(now time.Time) bool {
+	if now.Sub(b.reported) < reportEvery {
+		return false
+	}
+	b.reported = now
+	return true
+}
+
+func checkHello(h *stream.Hello) error {
+	if len(h.GetVersion()) > maxName || len(h.GetLastHash()) > maxName || len(h.GetFeatures()) > maxFeatures {
+		return status.Error(codes.InvalidArgument, "the Hello is too large")
+	}
+	for _, f := range h.GetFeatures() {
+		if len(f) > maxName {
+			return status.Error(codes.InvalidArgument, "a feature in the Hello is too long")
+		}
+	}
+	h.Version = printable(h.GetVersion(), maxName)
+	h.LastHash = printable(h.GetLastHash(), maxName)
+	return nil
+}
+
+func checkReport(r *stream.Report) error {
+	if len(r.GetShadow()) > maxShadow || len(r.GetProblems()) > maxProblems {
+		return status.Errorf(codes.InvalidArgument, "a report has more than %d shadow limits or %d problems", maxShadow, maxProblems)
+	}
+	for _, s := range r.GetShadow() {
+		if len(s.GetPolicy()) > maxName || len(s.GetLimit()) > maxName {
+			return status.Error(codes.InvalidArgument, "a name in a report is too long")
+		}
+	}
+	return nil
+}
+
+// boundNack makes a refusal fit for a status.
+func boundNack(n *stream.Nack) *stream.Nack {
+	return &stream.Nack{
+		Hash:   n.GetHash(),
+		Policy: printable(n.GetPolicy(), maxName),
+		Reason: printable(n.GetReason(), maxReason),
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package configserver
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"weir.dev/weir/api/snapshot"
+)
+
+const kindRateLimit = "RateLimitPolicy/"
+
+// hasPolicy reports whether a snapshot has the policy kind/name.
+func hasPolicy(s *snapshot.Snapshot, policy string) bool {
+	return rateLimit(s, policy) != nil
+}
+
+func rateLimit(s *snapshot.Snapshot, policy string) *snapshot.RateLimitPolicy {
+	name, ok := strings.CutPrefix(policy, kindRateLimit)
+	if !ok {
+		return nil
+	}
+	for _, p := range s.GetRateLimitPolicies() {
+		if p.GetName() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// fallback is want with each refused policy as serving has it; where serving has
+// none, without it and with the ports it governs left ungoverned by it, as they
+// have been so far. serving is nil for a sidecar that serves nothing yet.
+func fallback(want, serving *snapshot.Snapshot, refused map[string]bool) *snapshot.Snapshot {
+	out := proto.CloneOf(want)
+	before := map[string]*snapshot.RateLimitPolicy{}
+	policies := out.GetRateLimitPolicies()[:0]
+	gone := map[string]bool{}
+	for _, p := range out.GetRateLimitPolicies() {
+		if refused[kindRateLimit+p.GetName()] {
+			old := rateLimit(serving, kindRateLimit+p.GetName())
+			if old == nil {
+				gone[p.GetName()] = true
+				continue
+			}
+			p = proto.CloneOf(old)
+			before[p.GetName()] = p
+		}
+		policies = append(policies, p)
+	}
+	out.RateLimitPolicies = policies
+	for _, p := range out.GetPorts() {
+		if gone[p.GetRateLimitPolicy()] {
+			p.RateLimitPolicy = ""
+		}
+	}
+	for _, p := range before {
+		keepStore(out, serving, p.GetStore())
+	}
+	return out
+}
+
+// keepStore gives out the store of serving that only an old policy still names.
+func keepStore(out, serving *snapshot.Snapshot, name string) {
+	byName := func(s *snapshot.Store) bool { return s.GetName() == name }
+	if name == "" || slices.ContainsFunc(out.GetStores(), byName) {
+		return
+	}
+	i := slices.IndexFunc(serving.GetStores(), byName)
+	if i < 0 {
+		return
+	}
+	out.Stores = append(out.Stores, proto.CloneOf(serving.GetStores()[i]))
+	slices.SortFunc(out.Stores, func(a, b *snapshot.Store) int { return strings.Compare(a.GetName(), b.GetName()) })
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package configserver
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/controllers/hub"
+)
+
+// session is what the server knows of one sidecar: a state machine without I/O.
+// Views, acks and nacks come in, messages to send come out.
+type session struct {
+	view hub.View
+	have bool // view is set
+
+	// serving is the hash the sidecar serves and, where known, its content.
+	serving      string
+	servingSnap  *snapshot.Snapshot
+	servingKnown bool
+
+	// flight is the hash that was sent and is not answered yet.
+	flight     string
+	flightSnap *snapshot.Snapshot
+	// dead is a hash that was refused and has no fallback.
+	dead string
+	// refused are the policies at fault in the view's snapshot.
+	refused map[string]bool
+	nack    *stream.Nack
+
+	secrets *stream.Secrets
+	peers   *stream.Peers
+}
+
+// newSession begins with what a Hello said. lookup finds snapshots that the hub
+// still remembers.
+func newSession(lastHash string, lookup func(string) (*snapshot.Snapshot, bool)) *session {
+	s := &session{serving: lastHash, servingKnown: lastHash == "", refused: map[string]bool{}}
+	if lastHash != "" {
+		s.servingSnap, s.servingKnown = lookup(lastHash)
+	}
+	return s
+}
+
+// see takes a view and returns what the sidecar must be told, in order.
+func (s *session) see(v hub.View) []*stream.ToSidecar {
+	if !s.have || v.Hash != s.view.Hash {
+		s.refused = map[string]bool{}
+	}
+	s.view, s.have = v, true
+	var out []*stream.ToSidecar
+	if v.Secrets != nil && !proto.Equal(v.Secrets, s.secrets) {
+		s.secrets = v.Secrets
+		out = append(out, &stream.ToSidecar{Message: &stream.ToSidecar_Secrets{Secrets: v.Secrets}})
+	}
+	if v.Peers != nil && !proto.Equal(v.Peers, s.peers) {
+		s.peers = v.Peers
+		out = append(out, &stream.ToSidecar{Message: &stream.ToSidecar_Peers{Peers: v.Peers}})
+	}
+	return append(out, s.snapshot()...)
+}
+
+// snapshot returns the snapshot to send, if one has to be.
+func (s *session) snapshot() []*stream.ToSidecar {
+	hash, snap := s.view.Hash, s.view.Snapshot
+	if len(s.refused) > 0 {
+		snap = fallback(snap, s.servingSnap, s.refused)
+		hash = snapshot.Hash(snap)
+	}
+	switch {
+	case hash == s.flight, hash == s.dead:
+		return nil
+	case s.flight == "" && hash == s.serving:
+		s.settled(hash, snap)
+		return nil
+	}
+	s.flight, s.flightSnap = hash, snap
+	return []*stream.ToSidecar{{Message: &stream.ToSidecar_Snapshot{
+		Snapshot: &stream.SnapshotUpdate{Hash: hash, Snapshot: snap},
+	}}}
+}
+
+// settled: the sidecar serves that hash, and nothing is under way.
+func (s *session) settled(hash string, snap *snapshot.Snapshot) {
+	s.serving, s.servingSnap, s.servingKnown = hash, snap, true
+	s.flight, s.flightSnap, s.dead = "", nil, ""
+	if hash == s.view.Hash {
+		s.nack = nil
+	}
+}
+
+// acked takes an ack. One for anything but what was sent last is late and says
+// nothing: an answer to the last one follows.
+func (s *session) acked(hash string) {
+	if hash != "" && hash == s.flight {
+		s.settled(s.flight, s.flightSnap)
+	}
+}
+
+// nacked takes a nack and returns what to send in place of what was refused.
+func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
+	if n.GetHash() == "" || n.GetHash() != s.flight {
+		return nil
+	}
+	n = proto.CloneOf(n)
+	if !hasPolicy(s.flightSnap, n.GetPolicy()) {
+		n.Policy = ""
+	}
+	s.nack = n
+	s.flight, s.flightSnap = "", nil
+	// Without a policy there is nothing to leave out; one that was refused
+	// before was in its old form already; and what an unknown snapshot serves
+	// might have an older form, which one without the policy would take away.
+	if n.GetPolicy() == "" || s.refused[n.GetPolicy()] || !s.servingKnown {
+		s.dead = n.GetHash()
+		return nil
+	}
+	s.refused[n.GetPolicy()] = true
+	return s.snapshot()
+}
+
+// write puts what is known into a pod's state.
+func (s *session) write(p *stream.PodState) {
+	p.Workload = s.view.Workload.Key
+	p.Unsupported = s.view.Unsupported
+	p.Nack = s.nack
+	p.AckedHash = s.serving
+	p.Acked = nil
+	if s.servingKnown {
+		p.Acked = hub.Generations(s.servingSnap)
+	}
+}
