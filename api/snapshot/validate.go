@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package snapshot
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Validate checks order, references and enumerations. The error names the message
+// at fault.
+func Validate(s *Snapshot) error {
+	w := s.GetWorkload()
+	switch {
+	case w.GetCluster() == "":
+		return fmt.Errorf("workload.cluster is empty")
+	case w.GetNamespace() == "":
+		return fmt.Errorf("workload.namespace is empty")
+	}
+	stores := names(s.GetStores())
+	policies := names(s.GetRateLimitPolicies())
+	if err := ordered("stores", stores); err != nil {
+		return err
+	}
+	if err := ordered("rate_limit_policies", policies); err != nil {
+		return err
+	}
+	for _, p := range s.GetRateLimitPolicies() {
+		if err := validatePolicy(p, stores); err != nil {
+			return fmt.Errorf("rate_limit_policies[%s]: %w", p.GetName(), err)
+		}
+	}
+	var last uint32
+	for _, p := range s.GetPorts() {
+		if p.GetNumber() <= last {
+			return fmt.Errorf("ports: %d is not above %d", p.GetNumber(), last)
+		}
+		last = p.GetNumber()
+		if err := validatePort(p, policies); err != nil {
+			return fmt.Errorf("ports[%d]: %w", p.GetNumber(), err)
+		}
+	}
+	return nil
+}
+
+func validatePort(p *Port, policies []string) error {
+	switch {
+	case p.GetNumber() > 65535:
+		return fmt.Errorf("the number is above 65535")
+	case p.GetProtocol() == Protocol_PROTOCOL_UNSPECIFIED || Protocol_name[int32(p.GetProtocol())] == "":
+		return fmt.Errorf("protocol %d is unknown", p.GetProtocol())
+	case p.GetRateLimitPolicy() != "" && !slices.Contains(policies, p.GetRateLimitPolicy()):
+		return fmt.Errorf("policy %q is not in the snapshot", p.GetRateLimitPolicy())
+	case p.GetRateLimitPolicy() != "" && p.GetProtocol() == Protocol_PROTOCOL_OPAQUE:
+		return fmt.Errorf("an opaque port has policy %q", p.GetRateLimitPolicy())
+	}
+	for field, list := range map[string][]string{
+		"names":                     p.GetNames(),
+		"identity.trusted_proxies":  p.GetIdentity().GetTrustedProxies(),
+		"identity.identity_headers": p.GetIdentity().GetIdentityHeaders(),
+	} {
+		if err := ordered(field, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validatePolicy(p *RateLimitPolicy, stores []string) error {
+	limits := names(p.GetLimits())
+	switch {
+	case p.GetFailurePolicy() == FailurePolicy_FAILURE_POLICY_UNSPECIFIED:
+		return fmt.Errorf("failure_policy is not set")
+	case p.GetHeaders() == HeaderStyle_HEADER_STYLE_UNSPECIFIED:
+		return fmt.Errorf("headers is not set")
+	case len(limits) == 0:
+		return fmt.Errorf("there is no limit")
+	case p.GetStore() != "" && !slices.Contains(stores, p.GetStore()):
+		return fmt.Errorf("store %q is not in the snapshot", p.GetStore())
+	}
+	if err := ordered("limits", limits); err != nil {
+		return err
+	}
+	for _, l := range p.GetLimits() {
+		if l.GetScope() == Scope_SCOPE_CLUSTER && p.GetStore() == "" {
+			return fmt.Errorf("limits[%s]: scope is Cluster without a store", l.GetName())
+		}
+		if err := validateLimit(l); err != nil {
+			return fmt.Errorf("limits[%s]: %w", l.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func validateLimit(l *Limit) error {
+	switch {
+	case l.GetLimit() == 0:
+		return fmt.Errorf("limit is 0")
+	case l.GetWindowSeconds() == 0:
+		return fmt.Errorf("window_seconds is 0")
+	case l.GetAlgorithm() == Algorithm_ALGORITHM_UNSPECIFIED:
+		return fmt.Errorf("algorithm is not set")
+	case (l.GetBurst() > 0) != (l.GetAlgorithm() == Algorithm_ALGORITHM_TOKEN_BUCKET):
+		return fmt.Errorf("burst is %d with algorithm %s", l.GetBurst(), l.GetAlgorithm())
+	case l.GetScope() == Scope_SCOPE_UNSPECIFIED:
+		return fmt.Errorf("scope is not set")
+	case l.GetOnMissingKey() == OnMissingKey_ON_MISSING_KEY_UNSPECIFIED:
+		return fmt.Errorf("on_missing_key is not set")
+	}
+	for i, k := range l.GetKey() {
+		if k.GetKind() == nil {
+			return fmt.Errorf("key[%d] is empty", i)
+		}
+		if h := k.GetHeader(); h != strings.ToLower(h) {
+			return fmt.Errorf("key[%d]: header %q is not in lower case", i, h)
+		}
+	}
+	for i, m := range l.GetMatch() {
+		if err := validateMatch(m); err != nil {
+			return fmt.Errorf("match[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func validateMatch(m *Match) error {
+	h := m.GetHttp()
+	if h == nil {
+		return fmt.Errorf("it has no kind")
+	}
+	if h.GetPath() != nil && h.GetPath().GetType() == PathMatch_TYPE_UNSPECIFIED {
+		return fmt.Errorf("path.type is not set")
+	}
+	if err := ordered("methods", h.GetMethods()); err != nil {
+		return err
+	}
+	if err := ordered("headers", names(h.GetHeaders())); err != nil {
+		return err
+	}
+	for _, f := range h.GetHeaders() {
+		if f.GetName() != strings.ToLower(f.GetName()) {
+			return fmt.Errorf("header %q is not in lower case", f.GetName())
+		}
+	}
+	return nil
+}
+
+func names[T interface{ GetName() string }](list []T) []string {
+	out := make([]string, 0, len(list))
+	for _, x := range list {
+		out = append(out, x.GetName())
+	}
+	return out
+}
+
+// ordered refuses a list that is not sorted, has a name twice or an empty one.
+func ordered(field string, list []string) error {
+	for i, s := range list {
+		switch {
+		case s == "":
+			return fmt.Errorf("%s[%d] is empty", field, i)
+		case i > 0 && list[i-1] >= s:
+			return fmt.Errorf("%s: %q follows %q", field, s, list[i-1])
+		}
+	}
+	return nil
+}
