@@ -993,8 +993,11 @@ type PodState struct {
 	// Set when the newest snapshot was refused.
 	Nack *Nack `protobuf:"bytes,10,opt,name=nack,proto3" json:"nack,omitempty"`
 	// Policies left out of this pod's snapshot because it is too old for them.
-	Unsupported   []string `protobuf:"bytes,11,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
-	Report        *Report  `protobuf:"bytes,12,opt,name=report,proto3" json:"report,omitempty"`
+	Unsupported []string `protobuf:"bytes,11,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
+	Report      *Report  `protobuf:"bytes,12,opt,name=report,proto3" json:"report,omitempty"`
+	// The policies of the newest snapshot that this pod refuses and holds in
+	// their former version, if any, by policy. The others are acked.
+	Refused       []*Nack `protobuf:"bytes,13,rep,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1112,13 @@ func (x *PodState) GetUnsupported() []string {
 func (x *PodState) GetReport() *Report {
 	if x != nil {
 		return x.Report
+	}
+	return nil
+}
+
+func (x *PodState) GetRefused() []*Nack {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -1328,7 +1338,7 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\fRolloutDelta\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\tR\areplica\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x12,\n" +
-	"\x04pods\x18\x03 \x03(\v2\x18.weir.stream.v1.PodStateR\x04pods\"\xa5\x03\n" +
+	"\x04pods\x18\x03 \x03(\v2\x18.weir.stream.v1.PodStateR\x04pods\"\xd5\x03\n" +
 	"\bPodState\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x10\n" +
@@ -1343,7 +1353,8 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\x04nack\x18\n" +
 	" \x01(\v2\x14.weir.stream.v1.NackR\x04nack\x12 \n" +
 	"\vunsupported\x18\v \x03(\tR\vunsupported\x12.\n" +
-	"\x06report\x18\f \x01(\v2\x16.weir.stream.v1.ReportR\x06report\"J\n" +
+	"\x06report\x18\f \x01(\v2\x16.weir.stream.v1.ReportR\x06report\x12.\n" +
+	"\arefused\x18\r \x03(\v2\x14.weir.stream.v1.NackR\arefused\"J\n" +
 	"\x10PolicyGeneration\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1e\n" +
 	"\n" +
@@ -1416,18 +1427,19 @@ var file_stream_stream_proto_depIdxs = []int32{
 	16, // 15: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
 	10, // 16: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
 	11, // 17: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
-	4,  // 18: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	5,  // 19: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
-	7,  // 20: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
-	1,  // 21: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
-	14, // 22: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
-	2,  // 23: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
-	17, // 24: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	10, // 18: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
+	4,  // 19: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	5,  // 20: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
+	7,  // 21: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
+	1,  // 22: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
+	14, // 23: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
+	2,  // 24: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
+	17, // 25: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_stream_stream_proto_init() }

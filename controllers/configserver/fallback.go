@@ -9,9 +9,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
 )
 
-const kindRateLimit = "RateLimitPolicy/"
+const kindRateLimit = stream.KindRateLimitPolicy + "/"
 
 // hasPolicy reports whether a snapshot has the policy kind/name.
 func hasPolicy(s *snapshot.Snapshot, policy string) bool {
@@ -32,15 +33,15 @@ func rateLimit(s *snapshot.Snapshot, policy string) *snapshot.RateLimitPolicy {
 }
 
 // fallback is want with each refused policy as serving has it; where serving has
-// none, without it and with the ports it governs left ungoverned by it, as they
-// have been so far. serving is nil for a sidecar that serves nothing yet.
-func fallback(want, serving *snapshot.Snapshot, refused map[string]bool) *snapshot.Snapshot {
+// none, without it and with the ports it governs as they have been so far. serving
+// is nil for a sidecar that serves nothing yet.
+func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack) *snapshot.Snapshot {
 	out := proto.CloneOf(want)
 	before := map[string]*snapshot.RateLimitPolicy{}
 	policies := out.GetRateLimitPolicies()[:0]
 	gone := map[string]bool{}
 	for _, p := range out.GetRateLimitPolicies() {
-		if refused[kindRateLimit+p.GetName()] {
+		if refused[kindRateLimit+p.GetName()] != nil {
 			old := rateLimit(serving, kindRateLimit+p.GetName())
 			if old == nil {
 				gone[p.GetName()] = true
@@ -52,15 +53,30 @@ func fallback(want, serving *snapshot.Snapshot, refused map[string]bool) *snapsh
 		policies = append(policies, p)
 	}
 	out.RateLimitPolicies = policies
+	ports := out.GetPorts()[:0]
 	for _, p := range out.GetPorts() {
 		if gone[p.GetRateLimitPolicy()] {
-			p.RateLimitPolicy = ""
+			if p = ungoverned(serving, p.GetNumber()); p == nil {
+				continue
+			}
 		}
+		ports = append(ports, p)
 	}
+	out.Ports = ports
 	for _, p := range before {
 		keepStore(out, serving, p.GetStore())
 	}
 	return out
+}
+
+// ungoverned is the port as serving has it, if no policy governs it there.
+func ungoverned(serving *snapshot.Snapshot, number uint32) *snapshot.Port {
+	for _, p := range serving.GetPorts() {
+		if p.GetNumber() == number && p.GetRateLimitPolicy() == "" {
+			return proto.CloneOf(p)
+		}
+	}
+	return nil
 }
 
 // keepStore gives out the store of serving that only an old policy still names.

@@ -3,6 +3,9 @@
 package configserver
 
 import (
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/snapshot"
@@ -26,8 +29,9 @@ type session struct {
 	flightSnap *snapshot.Snapshot
 	// dead is a hash that was refused and has no fallback.
 	dead string
-	// refused are the policies at fault in the view's snapshot.
-	refused map[string]bool
+	// refused are the policies at fault in the view's snapshot, and nack is the
+	// last refusal.
+	refused map[string]*stream.Nack
 	nack    *stream.Nack
 
 	secrets *stream.Secrets
@@ -37,7 +41,7 @@ type session struct {
 // newSession begins with what a Hello said. lookup finds snapshots that the hub
 // still remembers.
 func newSession(lastHash string, lookup func(string) (*snapshot.Snapshot, bool)) *session {
-	s := &session{serving: lastHash, servingKnown: lastHash == "", refused: map[string]bool{}}
+	s := &session{serving: lastHash, servingKnown: lastHash == "", refused: map[string]*stream.Nack{}}
 	if lastHash != "" {
 		s.servingSnap, s.servingKnown = lookup(lastHash)
 	}
@@ -47,7 +51,7 @@ func newSession(lastHash string, lookup func(string) (*snapshot.Snapshot, bool))
 // see takes a view and returns what the sidecar must be told, in order.
 func (s *session) see(v hub.View) []*stream.ToSidecar {
 	if !s.have || v.Hash != s.view.Hash {
-		s.refused = map[string]bool{}
+		s.refused = map[string]*stream.Nack{}
 	}
 	s.view, s.have = v, true
 	var out []*stream.ToSidecar
@@ -113,11 +117,11 @@ func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
 	// Without a policy there is nothing to leave out; one that was refused
 	// before was in its old form already; and what an unknown snapshot serves
 	// might have an older form, which one without the policy would take away.
-	if n.GetPolicy() == "" || s.refused[n.GetPolicy()] || !s.servingKnown {
+	if n.GetPolicy() == "" || s.refused[n.GetPolicy()] != nil || !s.servingKnown {
 		s.dead = n.GetHash()
 		return nil
 	}
-	s.refused[n.GetPolicy()] = true
+	s.refused[n.GetPolicy()] = n
 	return s.snapshot()
 }
 
@@ -126,6 +130,10 @@ func (s *session) write(p *stream.PodState) {
 	p.Workload = s.view.Workload.Key
 	p.Unsupported = s.view.Unsupported
 	p.Nack = s.nack
+	p.Refused = nil
+	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
+		p.Refused = append(p.Refused, s.refused[policy])
+	}
 	p.AckedHash = s.serving
 	p.Acked = nil
 	if s.servingKnown {

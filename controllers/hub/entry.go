@@ -79,7 +79,7 @@ func (h *history) put(hash string, s *snapshot.Snapshot) {
 func Generations(s *snapshot.Snapshot) []*stream.PolicyGeneration {
 	var out []*stream.PolicyGeneration
 	for _, p := range s.GetRateLimitPolicies() {
-		out = append(out, &stream.PolicyGeneration{Policy: "RateLimitPolicy/" + p.GetName(), Generation: p.GetGeneration()})
+		out = append(out, &stream.PolicyGeneration{Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration()})
 	}
 	return out
 }
