@@ -131,6 +131,9 @@ func (s *session) write(p *stream.PodState) {
 	p.Unsupported = s.view.Unsupported
 	p.Nack = s.nack
 	p.Refused = nil
+	if n := s.nack; n.GetPolicy() != "" && s.refused[n.GetPolicy()] == nil {
+		p.Refused = append(p.Refused, n)
+	}
 	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
 		p.Refused = append(p.Refused, s.refused[policy])
 	}
