@@ -130,8 +130,9 @@ type State struct {
 // Take decides on one request at the time now (µs since Epoch) and counts it when
 // it is allowed and spend is set; else s stays as it is, unless it is healed of a
 // future that a clock has stepped back from, or a debt that the rule does not have
-// any more: that must begin to wear off at once.
+// any more: that must begin to wear off at once. Times before Epoch count as it.
 func (r *Rule) Take(s *State, now int64, spend bool) Decision {
+	now = max(now, 0)
 	next := *s
 	if next.algorithm != r.algorithm {
 		next = State{algorithm: r.algorithm, at: -1}

@@ -49,10 +49,11 @@ func New(opts Options) *Store {
 	return s
 }
 
-// monotonic is the wall clock at first, then what has gone by since.
+// monotonic is the wall clock at first, so that fixed windows are aligned, then
+// what has gone by since. A machine that does not know the date begins at Epoch.
 func monotonic() func() int64 {
 	start := time.Now()
-	base := limiter.Micros(start)
+	base := max(0, limiter.Micros(start))
 	return func() int64 { return base + time.Since(start).Microseconds() }
 }
 

@@ -54,8 +54,9 @@ func (s *Store) acquire() *conn {
 
 func (c *conn) release() { c.mu.RUnlock() }
 
-// newClient makes a client; it connects with its first command. Nothing is
-// retried: a call that may have been carried out would spend twice.
+// newClient makes a client, which connects in the background: a call must not
+// have to wait for a connection. Nothing is retried: a call that may have been
+// carried out would spend twice.
 func newClient(opts Options, c *Credentials) redis.UniversalClient {
 	if c == nil {
 		c = &Credentials{}
@@ -75,10 +76,12 @@ func newClient(opts Options, c *Credentials) redis.UniversalClient {
 		Password:                 c.Password,
 		TLSConfig:                config,
 		MaxRetries:               -1,
+		DialerRetries:            1,
 		DialTimeout:              probeTimeout,
 		ReadTimeout:              max(ioTimeout, opts.Timeout),
 		WriteTimeout:             max(ioTimeout, opts.Timeout),
 		PoolTimeout:              max(ioTimeout, opts.Timeout),
+		MinIdleConns:             workers + 1,
 		PoolSize:                 workers + 2,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

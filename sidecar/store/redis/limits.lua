@@ -7,7 +7,7 @@
 -- Reply to take: for each key `allowed remaining retry reset receipt `, in one
 -- string, since numbers in replies lose their fraction and times are in µs.
 local t = redis.call('TIME')
-local now = (tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2])
+local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0)
 
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local SLACK = 1e-3

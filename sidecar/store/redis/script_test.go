@@ -30,7 +30,7 @@ func clocked(t testing.TB) *script {
 	if strings.Count(limitsLua, clock) != 1 {
 		t.Fatal("the script does not read the server's clock once")
 	}
-	source := strings.Replace(limitsLua, clock, "local c = redis.call('GET', 'clock') or '0'\nlocal t = {string.sub(c, 1, -7), string.sub(c, -6)}\n", 1)
+	source := strings.Replace(limitsLua, clock, "local c = redis.call('GET', 'clock') or '1577836800000000'\nlocal t = {string.sub(c, 1, -7), string.sub(c, -6)}\n", 1)
 	return newScript(source)
 }
 
