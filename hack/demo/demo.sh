@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# make demo: a rate limit on a real pod, on a one-node Kubernetes made for it.
+# A foreign cluster is touched only when WEIR_KUBECONTEXT and WEIR_REGISTRY say so.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+. hack/demo/lib.sh
+
+cluster=hack/cluster/cluster
+started=$(date +%s)
+
+main() {
+  choose_cluster
+  build_images
+  install_weir
+  start_app
+  apply_policy
+  show_traffic
+  say_next
+}
+
+choose_cluster() {
+  if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+    foreign_cluster
+    return
+  fi
+  if ! why=$($cluster can 2>&1); then
+    echo "No cluster can be started here (${why#cluster: }), so this is the tour in one process."
+    exec go run ./cmd/weir demo
+  fi
+  step "Start a one-node Kubernetes, built from Go modules (minutes at first, seconds later)"
+  $cluster status >/dev/null 2>&1 || $cluster up
+  kubectl() { $cluster kubectl "$@"; }
+  helm() { $cluster helm "$@"; }
+}
+
+foreign_cluster() {
+  if [ -z "${WEIR_REGISTRY:-}" ]; then
+    echo "WEIR_KUBECONTEXT=$WEIR_KUBECONTEXT is set, but WEIR_REGISTRY is not: it names the registry that this cluster pulls from." >&2
+    exit 2
+  fi
+  cat <<T
+This uses the cluster of the context $WEIR_KUBECONTEXT and pushes images to $WEIR_REGISTRY. It creates there:
+  namespace weir-system with the Helm release weir (operator, webhook, RBAC, three CRDs)
+  namespace shop with a sample app, a client pod and one RateLimitPolicy
+make demo-down takes them away again (the CRDs stay).
+T
+  kubectl() { command kubectl --context "$WEIR_KUBECONTEXT" "$@"; }
+  helm() { command helm --kube-context "$WEIR_KUBECONTEXT" "$@"; }
+}
+
+build_images() {
+  step "Build the images, without Docker"
+  if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+    hack/image/build.sh --push "$WEIR_REGISTRY"
+  else
+    hack/image/build.sh
+    $cluster load dist/images.tar
+  fi
+  . dist/images.env
+}
+
+install_weir() {
+  step "Install the chart: operator, webhook, CRDs, and a Redis for trials"
+  helm upgrade --install weir charts/weir --namespace weir-system --create-namespace --wait --timeout 3m \
+    --set devBackends.enabled=true \
+    --set "image.operator=$WEIR_OPERATOR_IMAGE" --set "image.sidecar=$WEIR_SIDECAR_IMAGE" \
+    --set "image.pullPolicy=$WEIR_PULL_POLICY"
+}
+
+start_app() {
+  step "Run a shop that knows nothing of Weir: two replicas in a namespace labelled weir.dev/inject=enabled"
+  sed "s|APP_IMAGE|$WEIR_APP_IMAGE|; s|PULL_POLICY|$WEIR_PULL_POLICY|" hack/demo/shop.yaml | kubectl apply -f -
+  kubectl rollout status -n shop deployment/payments --timeout=120s
+  kubectl wait -n shop --for=condition=Ready pod/client --timeout=60s
+  kubectl get pods -n shop
+}
+
+apply_policy() {
+  step "kubectl apply -f config/samples/ratelimitpolicy.yaml, and wait until every sidecar has acked it"
+  kubectl apply -f config/samples/ratelimitpolicy.yaml
+  local from; from=$(date +%s%N)
+  kubectl wait -n shop --for=condition=Programmed rlp/payments --timeout=60s
+  echo "Programmed after $((($(date +%s%N) - from) / 1000000)) ms."
+  kubectl get rlp -n shop
+}
+
+show_traffic() {
+  step "Seven payments of the client alice, through the Service, over both replicas"
+  pay alice 7
+  step "Two payments of another client, bob: unaffected"
+  pay bob 2
+  step "What a limited client is told"
+  kubectl exec -n shop client -- /app/echo get -X POST -H "X-Client-Id: alice" -pretty http://payments/users/1/payments
+}
+
+# pay CLIENT N prints a line for each answer.
+pay() {
+  kubectl exec -n shop client -- /app/echo get -n "$2" -X POST -H "X-Client-Id: $1" \
+    -columns "Ratelimit,Retry-After" http://payments/users/1/payments
+}
+
+say_next() {
+  local k="$cluster kubectl"
+  [ -z "${WEIR_KUBECONTEXT:-}" ] || k="kubectl --context $WEIR_KUBECONTEXT"
+  cat <<T
+
+Done after $(($(date +%s) - started)) s. The cluster stays up. Try next:
+  $k get rlp -A
+  $k edit rlp payments -n shop          # change the limit; it holds a moment later, no pod restarts
+  $k exec -n shop client -- /app/echo get -n 9 -X POST -H "X-Client-Id: carol" -columns Ratelimit,Retry-After http://payments/users/1/payments
+  make demo-down
+T
+}
+
+main
