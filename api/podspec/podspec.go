@@ -17,6 +17,16 @@ const (
 	PortNamedLast  = 16099
 )
 
+// Reserved says whether a TCP port of a pod belongs to Weir: it is never
+// redirected, and an app that listens on it is not injected.
+func Reserved(port uint16) bool {
+	switch port {
+	case PortStatus, PortAdmin, PortCapture:
+		return true
+	}
+	return port >= PortNamedFirst && port <= PortNamedLast
+}
+
 // Names of containers and volumes in an injected pod.
 const (
 	ContainerSidecar = "weir-sidecar"
