@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-//go:embed testdata/*.yaml
+//go:embed testdata/*.yaml testdata/full/*.yaml
 var testdata embed.FS
 
 // Case is one rule of the API, with an object that keeps it and one that breaks it.
@@ -87,6 +87,29 @@ func Cases() ([]Case, error) {
 		}
 	}
 	return cases, nil
+}
+
+// FullObjects are valid objects that together set every field of spec.
+func FullObjects() ([]*unstructured.Unstructured, error) {
+	names, err := fs.Glob(testdata, "testdata/full/*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for _, name := range names {
+		text, err := testdata.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for document := range strings.SplitSeq(string(text), "\n---\n") {
+			object := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict([]byte(document), object); err != nil {
+				return nil, fmt.Errorf("parse %s: %w", name, err)
+			}
+			objects = append(objects, object)
+		}
+	}
+	return objects, nil
 }
 
 // build returns nil where there is no patch.

@@ -6,19 +6,36 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 )
 
-// A real API server takes every good object and refuses every bad one, for the reason and at the field the case names.
-func TestServerKeepsRules(t *testing.T) {
-	server := startServer(t)
+// All that only a real API server can show. One server serves all.
+func TestServer(t *testing.T) {
+	config := startServer(t)
+	server, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("keeps rules", func(t *testing.T) { keepsRules(t, server) })
+	t.Run("refuses unknown fields", func(t *testing.T) { refusesUnknownFields(t, server) })
+	t.Run("takes full objects", func(t *testing.T) { takesFullObjects(t, server) })
+	t.Run("takes samples", func(t *testing.T) { takesSamples(t, server) })
+	t.Run("keeps status", func(t *testing.T) { keepsStatus(t, config) })
+	t.Run("prints columns", func(t *testing.T) { printsColumns(t, config) })
+}
+
+// Every good object is taken and every bad one refused, for the reason and at the field that the case names.
+func keepsRules(t *testing.T, server client.Client) {
 	cases, err := Cases()
 	if err != nil {
 		t.Fatal(err)
@@ -39,23 +56,55 @@ func TestServerKeepsRules(t *testing.T) {
 	}
 }
 
-// An unknown field is an error under strict validation, which kubectl asks for.
-func TestServerRefusesUnknownFields(t *testing.T) {
-	server := client.WithFieldValidation(startServer(t), metav1.FieldValidationStrict)
-	cases, err := Cases()
+// Under strict validation, which kubectl asks for.
+func refusesUnknownFields(t *testing.T, server client.Client) {
+	objects, err := FullObjects()
 	if err != nil {
 		t.Fatal(err)
 	}
-	object := cases[0].Good.DeepCopy()
-	if err := unstructured.SetNestedField(object.Object, "x", "spec", "limit"); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Create(t.Context(), object); err == nil || !strings.Contains(err.Error(), `unknown field "spec.limit"`) {
-		t.Errorf("got %v, want an unknown field", err)
+	for _, object := range objects {
+		if err := unstructured.SetNestedField(object.Object, "x", "spec", "unheardOf"); err != nil {
+			t.Fatal(err)
+		}
+		err := client.WithFieldValidation(server, metav1.FieldValidationStrict).Create(t.Context(), object, client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), `unknown field "spec.unheardOf"`) {
+			t.Errorf("%s %s: got error %v, want an unknown field", object.GetKind(), object.GetName(), err)
+		}
 	}
 }
 
-func startServer(t *testing.T) client.Client {
+func takesFullObjects(t *testing.T, server client.Client) {
+	objects, err := FullObjects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects {
+		err := client.WithFieldValidation(server, metav1.FieldValidationStrict).Create(t.Context(), object, client.DryRunAll)
+		if err != nil {
+			t.Errorf("%s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+	}
+}
+
+func takesSamples(t *testing.T, server client.Client) {
+	for _, name := range []string{"ratelimitpolicy", "idempotencypolicy", "callbackroute"} {
+		text, err := os.ReadFile(filepath.Join("../../config/samples", name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict(text, object); err != nil {
+			t.Fatal(err)
+		}
+		object.SetNamespace("default")
+		err = client.WithFieldValidation(server, metav1.FieldValidationStrict).Create(t.Context(), object, client.DryRunAll)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func startServer(t *testing.T) *rest.Config {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("KUBEBUILDER_ASSETS is not set: `make test` builds kube-apiserver and etcd and sets it")
@@ -70,11 +119,7 @@ func startServer(t *testing.T) client.Client {
 			t.Errorf("stop API server: %v", err)
 		}
 	})
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return config
 }
 
 // apply creates object, or replaces old by it. It leaves nothing behind.

@@ -12,8 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/test/api"
 )
 
 const policy = `
@@ -195,4 +198,48 @@ func TestSamplesDecode(t *testing.T) {
 			t.Errorf("%s: got %d objects, errors %v, unknown %v", file, len(result.Objects), errs, result.Unknown)
 		}
 	}
+}
+
+// A typed object holds all that was written: decoding what it marshals to gives it again.
+func TestFullObjectsRoundTrip(t *testing.T) {
+	objects, err := api.FullObjects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := newDecoder(t)
+	decode := func(object any) client.Object {
+		text, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, errs := decoder.Decode(t.Context(), "full.yaml", text)
+		if len(errs) > 0 || len(result.Objects) != 1 {
+			t.Fatalf("got %d objects with errors %v for\n%s", len(result.Objects), errs, text)
+		}
+		return result.Objects[0]
+	}
+	for _, object := range objects {
+		first := decode(object.Object)
+		if diff := cmp.Diff(first, decode(first)); diff != "" {
+			t.Errorf("%s %s after a round trip (-first +second):\n%s", object.GetKind(), object.GetName(), diff)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(policy))
+	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [1, {kind: Pod}]\n---\n- a\n---\n{"))
+	f.Add([]byte("apiVersion: weir.dev/v1alpha1\nkind: CallbackRoute\nmetadata: 1\nspec: []\n"))
+	decoder, err := NewDecoder()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		result, _ := decoder.Decode(t.Context(), "f.yaml", data)
+		for _, object := range result.Objects {
+			if object.GetNamespace() == "" {
+				t.Errorf("%T without a namespace", object)
+			}
+		}
+	})
 }
