@@ -93,7 +93,13 @@ func DecodeProbes(s string) ([]Probe, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := map[string]bool{}
 	for _, p := range probes {
+		path := ProbePath(p.Container, p.Kind)
+		if seen[path] {
+			return nil, fmt.Errorf("%s: %s comes twice", EnvProbes, path)
+		}
+		seen[path] = true
 		n := 0
 		for _, set := range []bool{p.HTTPGet != nil, p.TCPSocket != nil, p.GRPC != nil} {
 			if set {
@@ -101,7 +107,7 @@ func DecodeProbes(s string) ([]Probe, error) {
 			}
 		}
 		if n != 1 {
-			return nil, fmt.Errorf("%s: %s has %d actions, not one", EnvProbes, ProbePath(p.Container, p.Kind), n)
+			return nil, fmt.Errorf("%s: %s has %d actions, not one", EnvProbes, path, n)
 		}
 	}
 	return probes, nil

@@ -37,6 +37,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"unknown field": {`[{"container":"a","kind":"liveness","httpGet":{"port":1,"colour":"red"}}]`, "colour"},
 		"no action":     {`[{"container":"a","kind":"liveness"}]`, "/probe/a/liveness has 0 actions"},
 		"two actions":   {`[{"container":"a","kind":"liveness","httpGet":{"port":1},"tcpSocket":{"port":1}}]`, "2 actions"},
+		"twice":         {`[{"container":"a","kind":"liveness","tcpSocket":{"port":1}},{"container":"a","kind":"liveness","tcpSocket":{"port":2}}]`, "twice"},
 		"not JSON":      {`x`, podspec.EnvProbes},
 	} {
 		t.Run(name, func(t *testing.T) {
