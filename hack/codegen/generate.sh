@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Regenerates all generated code: deepcopy functions, CRDs, protobuf. The tools come from hack/tools/go.mod through the
+# Regenerates all that is generated: deepcopy functions, CRDs, docs/api.md, protobuf. The tools come from hack/tools/go.mod through the
 # go command; nothing else is downloaded.
 #
 #   hack/codegen/generate.sh [TREE]      TREE: the tree to work on (default: this one); verify.sh passes a copy.
@@ -21,6 +21,11 @@ protoc_gen_go_grpc="$(tool protoc-gen-go-grpc)"
 cd "$tree"
 "$controller_gen" object:headerFile="$repo/hack/codegen/header.go.txt" paths=./api/v1alpha1
 "$controller_gen" crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd
+mkdir -p docs
+go -C "$tools" run ./cmd/apidoc \
+  "$tree/config/crd/weir.dev_ratelimitpolicies.yaml" \
+  "$tree/config/crd/weir.dev_idempotencypolicies.yaml" \
+  "$tree/config/crd/weir.dev_callbackroutes.yaml" >docs/api.md
 go -C "$tools" run ./cmd/protogen -root "$tree/api" \
   -plugin "$protoc_gen_go" -plugin "$protoc_gen_go_grpc" \
   snapshot/snapshot.proto stream/stream.proto
