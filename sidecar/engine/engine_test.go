@@ -4,9 +4,16 @@ package engine_test
 
 import (
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
 )
@@ -28,7 +35,6 @@ func (h headers) Header(name string) (value []byte, count int) {
 
 func get(path, client string) *exchange.Exchange {
 	x := &exchange.Exchange{}
-	x.Context = nil
 	x.Method, x.Path, x.RawPath = []byte("GET"), []byte(path), []byte(path)
 	x.Request = headers{{"x-client-id", client}}
 	x.Peer = netip.MustParseAddr("192.0.2.1")
@@ -103,5 +109,91 @@ func TestSwapResetsNothing(t *testing.T) {
 		if got := serve(t, e, 8080, get("/", "a")); got != want {
 			t.Fatalf("request %d after the swap: got %d, want %d", i, got, want)
 		}
+	}
+}
+
+func TestPorts(t *testing.T) {
+	e := engine.New(engine.Options{})
+	defer e.Close()
+	s := podPolicy(5)
+	s.Ports[0].PassEncodedSlashes = true
+	s.Ports[0].Identity = &snapshot.Identity{TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"}, IdentityHeaders: []string{"x-client-id"}}
+	apply(t, e, s)
+	governed, _ := e.Port(8080)
+	if governed.Number != 8080 || governed.Protocol != exchange.HTTP || len(governed.Chain) != 1 || !governed.PassEncodedSlashes {
+		t.Errorf("port 8080: %+v", governed)
+	}
+	if !governed.Identity.Trusts(netip.MustParseAddr("10.1.2.3")) || governed.Identity.Trusts(netip.MustParseAddr("11.1.2.3")) || governed.Identity.Headers[0] != "x-client-id" {
+		t.Errorf("identity: %+v", governed.Identity)
+	}
+	opaque, _ := e.Port(9090)
+	if opaque.Protocol != exchange.Opaque || len(opaque.Chain) != 0 || opaque.Identity == nil {
+		t.Errorf("port 9090: %+v", opaque)
+	}
+	if other, ready := e.Port(1); other != nil || !ready {
+		t.Errorf("port 1: %+v, %v", other, ready)
+	}
+}
+
+func TestReport(t *testing.T) {
+	e := engine.New(engine.Options{})
+	defer e.Close()
+	s := podPolicy(1)
+	s.RateLimitPolicies[0].Limits[0].Shadow = true
+	apply(t, e, s)
+	for range 4 {
+		serve(t, e, 8080, get("/", "a"))
+	}
+	s = proto.CloneOf(s)
+	s.RateLimitPolicies[0].Limits[0].WindowSeconds = 61
+	apply(t, e, s)
+	serve(t, e, 8080, get("/", "a"))
+	want := &stream.Report{Shadow: []*stream.ShadowCount{{Policy: "payments", Limit: "per-client", WouldDeny: 4}}}
+	if diff := cmp.Diff(want, e.Report(), protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	s = podPolicy(1)
+	s.RateLimitPolicies[0].Name, s.Ports[0].RateLimitPolicy = "other", "other"
+	apply(t, e, s)
+	if diff := cmp.Diff(&stream.Report{}, e.Report(), protocmp.Transform()); diff != "" {
+		t.Errorf("a policy that has gone is reported: %s", diff)
+	}
+}
+
+// TestApplyUnderLoad swaps programs while requests run, which the race detector
+// watches; the limit holds throughout.
+func TestApplyUnderLoad(t *testing.T) {
+	e := engine.New(engine.Options{})
+	defer e.Close()
+	apply(t, e, podPolicy(50))
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if serve(t, e, 8080, get("/", "a")) == 200 {
+					admitted.Add(1)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 50 {
+			if err := e.Apply(podPolicy(50)); err != nil {
+				t.Error(err)
+			}
+			e.SetPeers(map[string]uint32{"payments": uint32(i)})
+			e.Report()
+		}
+	})
+	wg.Wait()
+	if admitted.Load() != 50 {
+		t.Errorf("admitted %d of 400, want 50", admitted.Load())
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	if diff := cmp.Diff([]string{"ratelimit/v1"}, engine.Features()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -2,7 +2,11 @@
 
 package engine
 
-import "fmt"
+import (
+	"fmt"
+
+	"weir.dev/weir/api/stream"
+)
 
 // Refusal says why a snapshot is not served.
 type Refusal struct {
@@ -26,5 +30,5 @@ func refuse(format string, args ...any) *Refusal {
 }
 
 func refusePolicy(name, format string, args ...any) *Refusal {
-	return &Refusal{Policy: "RateLimitPolicy/" + name, Reason: fmt.Sprintf(format, args...)}
+	return &Refusal{Policy: stream.KindRateLimitPolicy + "/" + name, Reason: fmt.Sprintf(format, args...)}
 }

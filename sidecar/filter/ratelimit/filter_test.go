@@ -443,11 +443,11 @@ func (*allowAll) Take(_ context.Context, ops []limiter.Op) error {
 
 // busy is a policy with all kinds of keys and algorithms, which denies nobody.
 func busy(scope snapshot.Scope) *snapshot.RateLimitPolicy {
-	a := perClient("sliding", 1_000_000)
+	a := perClient("sliding", 60_000_000)
 	b := perClient("bucket", 60_000_000)
 	b.Algorithm, b.Burst = snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET, 1_000_000
 	b.Key = []*snapshot.KeyPart{clientIP(64), header("x-client-id")}
-	c := perClient("fixed", 1_000_000)
+	c := perClient("fixed", 60_000_000)
 	c.Algorithm = snapshot.Algorithm_ALGORITHM_FIXED_WINDOW
 	c.Key = []*snapshot.KeyPart{pathParam("userId")}
 	c.Match = []*snapshot.Match{{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{

@@ -14,6 +14,10 @@ import (
 // ioTimeout is when a connection that a call has left behind is given up.
 const ioTimeout = 250 * time.Millisecond
 
+// poolSize is more than there are users, so that go-redis, which stops dialling for
+// a second when as many dials have failed, leaves that to the breaker.
+const poolSize = 64
+
 // conn is a client that is closed once no pipeline uses it.
 type conn struct {
 	redis.UniversalClient
@@ -82,7 +86,7 @@ func newClient(opts Options, c *Credentials) redis.UniversalClient {
 		WriteTimeout:             max(ioTimeout, opts.Timeout),
 		PoolTimeout:              max(ioTimeout, opts.Timeout),
 		MinIdleConns:             workers + 1,
-		PoolSize:                 workers + 2,
+		PoolSize:                 poolSize,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -17,7 +17,10 @@ import (
 	"weir.dev/weir/sidecar/store/redis/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// go-redis sleeps a second after a dial that failed, also when it is closed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patient is a timeout that a slow machine does not exceed by accident.
 const patient = 5 * time.Second
@@ -126,18 +129,40 @@ func TestAllOrNothing(t *testing.T) {
 // TestSlotsOfACluster: in a cluster each key is a call of its own; what some have
 // spent comes back when another denies.
 func TestSlotsOfACluster(t *testing.T) {
-	opts := options(redistest.Start(t).Addr)
+	opts := options(redistest.StartCluster(t).Addr)
+	opts.Mode = Cluster
 	s := dial(t, opts)
-	s.opts.Mode = Cluster // one server owns all slots; only the splitting is tried
 	wide, narrow := mustRule(t, limiter.SlidingWindow, 10, 3600, 0), mustRule(t, limiter.SlidingWindow, 2, 3600, 0)
-	for range 5 {
-		take(t, s, limiter.Op{ID: "p/wide", Rule: wide, Key: key(1)}, limiter.Op{ID: "p/narrow", Rule: narrow, Key: key(2)})
+	ops := func() []limiter.Op {
+		return []limiter.Op{
+			{ID: "p/wide", Rule: wide, Key: key(1)},
+			{ID: "p/wide2", Rule: wide, Key: key(1)},
+			{ID: "p/narrow", Rule: narrow, Key: key(2)},
+		}
+	}
+	for i := range 5 {
+		if got, want := !limiter.Denied(take(t, s, ops()...)), i < 2; got != want {
+			t.Fatalf("request %d: allowed %v, want %v", i, got, want)
+		}
 	}
 	eventually(t, "the refunds have arrived", func() bool {
-		ops := []limiter.Op{{ID: "p/wide", Rule: wide, Key: key(1)}, {ID: "p/narrow", Rule: narrow, Key: key(2)}}
-		take(t, s, ops...)
-		return ops[0].Decision.Remaining == 8
+		got := take(t, s, ops()...)
+		return got[0].Decision.Remaining == 8 && got[1].Decision.Remaining == 8
 	})
+}
+
+func TestSentinel(t *testing.T) {
+	server := redistest.Start(t)
+	opts := options(redistest.StartSentinel(t, server).Addr)
+	opts.Mode, opts.MasterName = Sentinel, "main"
+	s := dial(t, opts)
+	r := mustRule(t, limiter.SlidingWindow, 1, 3600, 0)
+	for i, want := range []bool{true, false} {
+		if got := take(t, s, limiter.Op{ID: "p/l", Rule: r, Key: key(1)})[0].Decision.Allowed; got != want {
+			t.Errorf("request %d: allowed %v, want %v", i, got, want)
+		}
+	}
+	server.Do("DBSIZE", ":1")
 }
 
 func TestScriptFlush(t *testing.T) {

@@ -7,7 +7,9 @@ package redistest
 import (
 	"bytes"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +26,8 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start runs a server with further arguments, such as `--requirepass`, `x`.
+// Start runs a server with further arguments, such as `--requirepass`, `x`. In an
+// argument `PORT` stands for the port.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -32,10 +35,69 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	s := &Server{t: t, Addr: FreeAddr(t)}
 	_, port, _ := net.SplitHostPort(s.Addr)
-	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)
+	s.args = []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}
+	for _, a := range args {
+		s.args = append(s.args, strings.ReplaceAll(a, "PORT", port))
+	}
 	s.Restart()
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// StartCluster runs a cluster of one server, which owns all slots.
+func StartCluster(t testing.TB) *Server {
+	t.Helper()
+	s := Start(t, "--cluster-enabled", "yes")
+	s.Do("CLUSTER ADDSLOTSRANGE 0 16383", "+OK")
+	for range 500 {
+		if strings.Contains(s.ask("CLUSTER INFO"), "cluster_state:ok") {
+			return s
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the cluster does not get ready")
+	return nil
+}
+
+// StartSentinel runs a sentinel that watches master under the name `main`.
+func StartSentinel(t testing.TB, master *Server) *Server {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(master.Addr)
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	if err := os.WriteFile(conf, []byte("sentinel monitor main "+host+" "+port+" 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, Addr: FreeAddr(t)}
+	_, own, _ := net.SplitHostPort(s.Addr)
+	s.args = []string{conf, "--sentinel", "--bind", "127.0.0.1", "--port", own}
+	s.Restart()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Do sends an inline command and fails the test when the reply does not begin with
+// want.
+func (s *Server) Do(command, want string) {
+	s.t.Helper()
+	if got := s.ask(command); !strings.HasPrefix(got, want) {
+		s.t.Fatalf("%s: %q, want %q", command, got, want)
+	}
+}
+
+// ask returns the first bytes of a reply.
+func (s *Server) ask(command string) string {
+	c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte(command + "\r\n")); err != nil {
+		return err.Error()
+	}
+	reply := make([]byte, 1024)
+	n, _ := c.Read(reply)
+	return string(reply[:n])
 }
 
 // FreeAddr returns an address of the loopback on which nobody listens.
