@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+)
+
+const acceptedMessage = "The policy is accepted."
+
+// refuse gives every target the policy's own reason.
+func (v *Verdict) refuse(why problem, refs []v1alpha1.TargetRef) {
+	v.Reason, v.Message = why.reason, why.message
+	for _, r := range refs {
+		v.Targets = append(v.Targets, attach.Target{
+			Name: string(r.Name), SectionName: string(r.SectionName), Reason: why.reason, Message: why.message,
+		})
+	}
+	slices.SortFunc(v.Targets, func(a, b attach.Target) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.SectionName, b.SectionName))
+	})
+}
+
+// later are the kinds that this version does not enforce.
+func later(in *Input) []Verdict {
+	var out []Verdict
+	add := func(kind, name string, generation int64, refs []v1alpha1.TargetRef) {
+		v := Verdict{Policy: attach.PolicyID{Kind: kind, Name: name}, Generation: generation}
+		v.refuse(problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(
+			"spec: This version of Weir does not support %s: nothing of it is enforced.", kind)}, refs)
+		out = append(out, v)
+	}
+	for i := range in.IdempotencyPolicies {
+		p := &in.IdempotencyPolicies[i]
+		add(v1alpha1.KindIdempotencyPolicy, p.Name, p.Generation, p.Spec.TargetRefs)
+	}
+	for i := range in.CallbackRoutes {
+		p := &in.CallbackRoutes[i]
+		add(v1alpha1.KindCallbackRoute, p.Name, p.Generation, sourceTargets(&p.Spec.Source))
+	}
+	return out
+}
+
+func sourceTargets(s *v1alpha1.Source) []v1alpha1.TargetRef {
+	switch {
+	case s.Request != nil:
+		return []v1alpha1.TargetRef{s.Request.TargetRef}
+	case s.Webhook != nil:
+		return []v1alpha1.TargetRef{s.Webhook.TargetRef}
+	case s.Event != nil:
+		return []v1alpha1.TargetRef{s.Event.TargetRef}
+	}
+	return nil
+}
+
+// settle draws the policy's own reason from those of its targets.
+func (v *Verdict) settle(d *draft, targets []attach.Target) {
+	v.Targets = targets
+	yes, no := 0, 0
+	var messages []string
+	worst := v1alpha1.ReasonAccepted
+	for i := range targets {
+		t := &targets[i]
+		if t.Accepted() {
+			yes++
+		} else {
+			no++
+		}
+		if t.Message != "" && !slices.Contains(messages, t.Message) {
+			messages = append(messages, t.Message)
+		}
+		if rank(t.Reason) > rank(worst) {
+			worst = t.Reason
+		}
+	}
+	switch {
+	case no == 0 && worst == v1alpha1.ReasonAccepted:
+		v.Reason = v1alpha1.ReasonAccepted
+		messages = append(messages, acceptedMessage)
+	case yes > 0:
+		v.Reason = v1alpha1.ReasonPartiallyAccepted
+	default:
+		v.Reason = worst
+	}
+	if v.Accepted() {
+		messages = append(messages, d.warnings(targets)...)
+	}
+	v.Message = strings.Join(messages, " ")
+}
+
+// rank is how much a reason needs the policy's author.
+func rank(r v1alpha1.ConditionReason) int {
+	return slices.Index([]v1alpha1.ConditionReason{
+		v1alpha1.ReasonAccepted, v1alpha1.ReasonPartiallyAccepted, v1alpha1.ReasonConflicted, v1alpha1.ReasonTargetNotFound,
+		v1alpha1.ReasonUnsupported, v1alpha1.ReasonInvalid,
+	}, r)
+}
+
+// warnings are about keys that clients can choose, and the store.
+func (d *draft) warnings(targets []attach.Target) []string {
+	var out []string
+	names := make([]string, 0, len(d.headers))
+	for name := range d.headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		var at []string
+		for i := range targets {
+			t := &targets[i]
+			if t.Accepted() && !slices.Contains(t.IdentityHeaders, name) && !slices.Contains(at, t.Name) {
+				at = append(at, t.Name)
+			}
+		}
+		if len(at) > 0 {
+			out = append(out, fmt.Sprintf("Warning: Any client of %s can choose the value of %s, which %s counts by: behind a proxy that sets it, "+
+				"list it in identity.identityHeaders of the operator's configuration or in the Service's annotation %s.",
+				enumerate(at), name, enumerate(d.headers[name]), attach.AnnotationIdentityHeaders))
+		}
+	}
+	if d.warning != "" {
+		out = append(out, d.warning)
+	}
+	return out
+}
