@@ -3,15 +3,20 @@
 #
 # Builds components into $cache/bin/<component>/<key>, each whole or not at all.
 
-# shellcheck source=hack/cluster/lib/recipes.sh
-. "$root/lib/recipes.sh"
-
 # key COMPONENT is a hash over all that decides what comes out.
 key() {
   [ -n "${go_id:-}" ] || go_id="$(go env GOVERSION GOOS GOARCH)"
-  { printf '%s\n' "$go_id"; cat "$root/lib/recipes.sh" "$root/tools/$1"/go.* "$root/tools/$1"/*.go 2>/dev/null || true; } |
-    sha256sum | cut -c1-16
+  if [ "$1" = nodeimages ]; then
+    printf '%s\n' "$(key image)" "$(key pause)" "$(key coredns)"
+  else
+    printf '%s\n' "$go_id"
+    find "$(module "$1")" -maxdepth 1 \( -name 'go.*' -o -name '*.go' ! -name '*_test.go' \) -print0 | LC_ALL=C sort -z |
+      xargs -0 cat "$root/lib/recipes.sh"
+  fi | sha256sum | cut -c1-16
 }
+
+# module COMPONENT prints the folder of its Go module.
+module() { if [ "$1" = image ]; then echo "$root/../image"; else echo "$root/tools/$1"; fi; }
 
 bin_dir() { printf '%s/bin/%s/%s' "$cache" "$1" "$(key "$1")"; }
 
@@ -52,10 +57,12 @@ $(tail -n 20 "$log")"
 }
 
 build_here() {
-  cd "$root/tools/$1"
   # shellcheck disable=SC2034  # read by the recipes
   local out=$2
-  GOWORK=off go mod download
+  if [ "$1" != nodeimages ]; then
+    cd "$(module "$1")"
+    GOWORK=off go mod download
+  fi
   "recipe_$1"
 }
 

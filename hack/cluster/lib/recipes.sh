@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 #
 # How each component is built: its module is tools/<component>, its result the
-# folder $out. This file is part of every component's key, so an edit builds
+# folder $out (image: the module hack/image). This file is part of every component's key, so an edit builds
 # all of them again.
 
-components="hyper containerd runc cni coredns helm pause"
+components="hyper containerd runc cni coredns helm pause image nodeimages"
 
 # compile PACKAGE OUTPUT [TAGS [LDFLAGS]]: the same flags everywhere, or the Go
 # build cache holds every dependency twice.
@@ -67,3 +67,14 @@ recipe_helm() {
 
 about_pause="the pause container; some seconds"
 recipe_pause() { compile . pause; }
+
+about_image="the image packer; some seconds"
+recipe_image() { compile . image; }
+
+# The images that each node needs, packed from components built before.
+about_nodeimages="images of pause and CoreDNS"
+recipe_nodeimages() {
+  "$(bin_dir image)/image" -o "$out/node-images.tar" \
+    -image weir.local/pause:1 -add "$(bin_dir pause)/pause=/app/pause" \
+    -image weir.local/coredns:1 -add "$(bin_dir coredns)/coredns=/app/coredns"
+}

@@ -6,7 +6,7 @@
 
 cache="${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}"
 state="$cache/cluster"      # of the running cluster, removed by `down`
-logs="$cache/cluster-logs"  # of the last one, kept for reading
+last_logs="$cache/cluster-logs" # of the last one, kept for reading
 here=/run/weir              # $state as the node sees it: short, and the same on each machine
 
 node=node1
