@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"strings"
 	"time"
 
 	"weir.dev/weir/sidecar/store/redis"
@@ -16,7 +17,7 @@ const maxPeers = 1024
 func (b *build) commit() {
 	e := b.e
 	old := e.stores
-	e.limits, e.stores = b.limits, b.stores
+	e.limits, e.stores, e.namespace = b.limits, b.stores, b.snap.GetWorkload().GetNamespace()
 	for name, s := range old {
 		if s.redis != nil && e.stores[name] != s {
 			e.retire(s.redis)
@@ -50,7 +51,10 @@ func (b *build) abandon() {
 
 // prune forgets counters of limits that the program does not have.
 func (e *Engine) prune() {
-	e.tables.Retain(func(id string) bool { return e.limits[id] })
+	e.tables.Retain(e, func(id string) bool {
+		limit, ok := strings.CutPrefix(id, e.namespace+"/")
+		return ok && e.limits[limit]
+	})
 	for id := range e.shadows {
 		if !e.limits[id] {
 			delete(e.shadows, id)
@@ -79,5 +83,8 @@ func (e *Engine) Close() {
 	for _, s := range stores {
 		s.Close()
 	}
-	e.tables.Close()
+	e.tables.Retain(e, func(string) bool { return false })
+	if e.opts.Memory == nil {
+		e.tables.Close()
+	}
 }

@@ -40,8 +40,9 @@ type Options struct {
 	// StoreTimeout bounds a call to a store, after which its breaker opens;
 	// 0: redis.DefaultTimeout.
 	StoreTimeout time.Duration
-	// MaxKeys in each limit's table; 0: memory.DefaultMaxKeys.
-	MaxKeys int
+	// Memory is shared by engines of one process, whose policies then have common
+	// counters, and closed by whoever made it; nil: the engine has its own.
+	Memory *memory.Store
 }
 
 // Engine holds the program that serves. Safe for concurrent use.
@@ -59,6 +60,9 @@ type Engine struct {
 	peers   map[string]*atomic.Uint32
 	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
 	limits  map[string]bool           // <policy>/<limit> of the program
+	// namespace begins the names of tables, which engines of other namespaces
+	// may share.
+	namespace string
 }
 
 var _ exchange.Ports = (*Engine)(nil)
@@ -70,10 +74,14 @@ type program struct {
 
 // New returns an engine without a program. It must be closed.
 func New(opts Options) *Engine {
+	tables := opts.Memory
+	if tables == nil {
+		tables = memory.New(memory.Options{})
+	}
 	return &Engine{
 		opts:    opts,
 		ready:   make(chan struct{}),
-		tables:  memory.New(memory.Options{MaxKeys: opts.MaxKeys}),
+		tables:  tables,
 		stores:  map[string]*sharedStore{},
 		retired: map[*redis.Store]*time.Timer{},
 		secrets: map[string]*stream.StoreCredentials{},

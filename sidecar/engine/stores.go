@@ -30,6 +30,13 @@ type sharedStore struct {
 	// config and prefix say what it is connected to.
 	config *snapshot.Redis
 	prefix string
+	// secret: it is used with credentials only.
+	secret bool
+}
+
+// same reports whether the connection serves opts and config as well.
+func (s *sharedStore) same(opts redis.Options, config *snapshot.Redis) bool {
+	return s != nil && s.redis != nil && s.secret == opts.NeedCredentials && s.prefix == opts.KeyPrefix && proto.Equal(s.config, config)
 }
 
 func (s *sharedStore) ratelimit() ratelimit.Store {
@@ -58,15 +65,17 @@ func (b *build) openStores() error {
 		if err != nil {
 			return refuse("Store %q: %s.", name, err)
 		}
-		if old := b.e.stores[name]; old != nil && old.redis != nil && old.prefix == opts.KeyPrefix && proto.Equal(old.config, s.GetRedis()) {
+		if old := b.e.stores[name]; old.same(opts, s.GetRedis()) {
 			b.stores[name] = old
 			continue
 		}
-		creds, err := credentials(b.e.secrets[name])
-		if err != nil {
-			return refuse("Store %q: %s.", name, err)
+		var creds *redis.Credentials
+		if opts.NeedCredentials {
+			if creds, err = credentials(b.e.secrets[name]); err != nil {
+				return refuse("Store %q: %s.", name, err)
+			}
 		}
-		started := &sharedStore{redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix}
+		started := &sharedStore{redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix, secret: opts.NeedCredentials}
 		b.stores[name] = started
 		b.started = append(b.started, started)
 	}
@@ -166,7 +175,7 @@ func (e *Engine) SetSecrets(secrets *stream.Secrets) error {
 			continue
 		}
 		e.secrets[name] = proto.CloneOf(c)
-		if s := e.stores[name]; s != nil && s.redis != nil {
+		if s := e.stores[name]; s != nil && s.redis != nil && s.secret {
 			s.redis.SetCredentials(*creds)
 		}
 	}

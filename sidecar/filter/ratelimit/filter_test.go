@@ -55,7 +55,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) env() ratelimit.Env {
 	e := ratelimit.Env{
 		Namespace: "shop",
-		Table:     func(id string) ratelimit.Table { return w.tables.Table(id) },
+		Table:     func(id string) ratelimit.Table { return w.tables.Table(w, id) },
 		WouldDeny: func(id string) *atomic.Uint64 {
 			if w.shadows[id] == nil {
 				w.shadows[id] = new(atomic.Uint64)
@@ -99,7 +99,7 @@ func (s *sharedStore) Take(_ context.Context, ops []limiter.Op) error {
 	for _, spend := range []bool{false, true} {
 		for i := range ops {
 			op := &ops[i]
-			op.Decision = s.w.tables.Table("shared/"+op.ID).Take(op.Key, op.Rule, spend && (op.Shadow || !denied))
+			op.Decision = s.w.tables.Table(s, "shared/"+op.ID).Take(op.Key, op.Rule, spend && (op.Shadow || !denied))
 			denied = denied || !op.Decision.Allowed && !op.Shadow
 		}
 	}
@@ -381,118 +381,6 @@ func TestClosedDenial(t *testing.T) {
 	want(t, ask(w.filter(t, p), request("a")).Status, 200)
 }
 
-func TestAllowPathDoesNotAllocate(t *testing.T) {
-	for name, scope := range map[string]snapshot.Scope{"pod": snapshot.Scope_SCOPE_POD, "cluster": snapshot.Scope_SCOPE_CLUSTER} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.store = &sharedStore{w: w}
-			f := w.filter(t, busy(scope))
-			x := request("0123456789abcdef0123456789abcdef")
-			x.Path = []byte("/users/42/payments")
-			store := &allowAll{}
-			env := w.env()
-			env.Store, env.Metrics = store, nil
-			f, err := ratelimit.Compile(busy(scope), env)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := testing.AllocsPerRun(1000, func() {
-				x.Reset()
-				x.Method, x.Path, x.Request, x.Client = method, users, fixed, addr
-				if f.Head(x) != exchange.Continue {
-					t.Error("denied")
-				}
-				f.ResponseHead(x)
-				f.End(x, exchange.Replied)
-			})
-			if got != 0 {
-				t.Errorf("%v allocations", got)
-			}
-		})
-	}
-}
-
-var (
-	method = []byte("POST")
-	users  = []byte("/users/42/payments")
-	addr   = netip.MustParseAddr("2001:db8::1")
-	fixed  = &one{"x-client-id", []byte("0123456789abcdef0123456789abcdef")}
-)
-
-// one is a single field.
-type one struct {
-	name  string
-	value []byte
-}
-
-func (o *one) Header(name string) ([]byte, int) {
-	if name == o.name {
-		return o.value, 1
-	}
-	return nil, 0
-}
-
-type allowAll struct{}
-
-func (*allowAll) Take(_ context.Context, ops []limiter.Op) error {
-	for i := range ops {
-		ops[i].Decision = limiter.Decision{Allowed: true, Remaining: 7, Reset: 60e6}
-	}
-	return nil
-}
-
-// busy is a policy with all kinds of keys and algorithms, which denies nobody.
-func busy(scope snapshot.Scope) *snapshot.RateLimitPolicy {
-	a := perClient("sliding", 60_000_000)
-	b := perClient("bucket", 60_000_000)
-	b.Algorithm, b.Burst = snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET, 1_000_000
-	b.Key = []*snapshot.KeyPart{clientIP(64), header("x-client-id")}
-	c := perClient("fixed", 60_000_000)
-	c.Algorithm = snapshot.Algorithm_ALGORITHM_FIXED_WINDOW
-	c.Key = []*snapshot.KeyPart{pathParam("userId")}
-	c.Match = []*snapshot.Match{{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{
-		Methods: []string{"POST"},
-		Path:    &snapshot.PathMatch{Type: snapshot.PathMatch_TYPE_TEMPLATE, Value: "/users/{userId}/payments"},
-	}}}}
-	for _, l := range []*snapshot.Limit{a, b, c} {
-		l.Scope = scope
-	}
-	return policy(a, b, c)
-}
-
-func TestCompileRefuses(t *testing.T) {
-	for name, tc := range map[string]struct {
-		edit func(*snapshot.RateLimitPolicy, *snapshot.Limit)
-		want string
-	}{
-		"no limits":      {func(p *snapshot.RateLimitPolicy, _ *snapshot.Limit) { p.Limits = nil }, "limits has 0 entries, 1 to 32 are possible"},
-		"failure policy": {func(p *snapshot.RateLimitPolicy, _ *snapshot.Limit) { p.FailurePolicy = 0 }, "failure_policy 0 is unknown"},
-		"headers":        {func(p *snapshot.RateLimitPolicy, _ *snapshot.Limit) { p.Headers = 7 }, "headers 7 is unknown"},
-		"name":           {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Name = `a"b` }, `limits[0] "a\"b": the name is not lower case letters, digits and -, at most 63`},
-		"name twice":     {func(p *snapshot.RateLimitPolicy, l *snapshot.Limit) { p.Limits = append(p.Limits, l) }, `limits[1]: the name "l" comes twice`},
-		"scope":          {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Scope = 9 }, `limits[0] "l": scope 9 is unknown`},
-		"algorithm":      {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Algorithm = 9 }, `limits[0] "l": algorithm 9 is unknown`},
-		"limit":          {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Limit = 0 }, `limits[0] "l": limit 0 is not between 1 and 1000000 per second of its window`},
-		"missing key":    {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.OnMissingKey = 0 }, `limits[0] "l": on_missing_key 0 is unknown`},
-		"match":          {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Match = []*snapshot.Match{{}} }, `limits[0] "l": match[0] is of a kind that this sidecar does not know`},
-		"key kind":       {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{{}} }, `limits[0] "l": key[0]: the member is of a kind that this sidecar does not know`},
-		"header case":    {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{header("X-Y")} }, `limits[0] "l": key[0]: header name "X-Y" is empty, too long or not in lower case`},
-		"prefix":         {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{clientIP(0)} }, `limits[0] "l": key[0]: ipv6_prefix_length 0 is not between 1 and 128`},
-		"parameter":      {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{pathParam("id")} }, `limits[0] "l": key[0]: path parameter "id" is in no template of the limit's match`},
-		"key length":     {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = make([]*snapshot.KeyPart, 5) }, `limits[0] "l": key has 5 members, at most 4 are possible`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := perClient("l", 5)
-			p := policy(l)
-			tc.edit(p, l)
-			_, err := ratelimit.Compile(p, newWorld(t).env())
-			if err == nil || err.Error() != tc.want {
-				t.Errorf("got %v\nwant %s", err, tc.want)
-			}
-		})
-	}
-}
-
 func TestLabels(t *testing.T) {
 	var names []string
 	for o := ratelimit.Allowed; o <= ratelimit.WouldDeny; o++ {
@@ -502,31 +390,4 @@ func TestLabels(t *testing.T) {
 		names = append(names, s.String())
 	}
 	want(t, strings.Join(names, " "), "allowed denied would_deny memory store fallback fail_open fail_closed missing_key")
-}
-
-func BenchmarkHead(b *testing.B) {
-	for name, p := range map[string]*snapshot.RateLimitPolicy{
-		"one limit":    policy(perClient("per-client", 60_000_000)),
-		"three limits": busy(snapshot.Scope_SCOPE_POD),
-	} {
-		b.Run(name, func(b *testing.B) {
-			tables := memory.New(memory.Options{})
-			defer tables.Close()
-			w := &world{tables: tables, shadows: map[string]*atomic.Uint64{}}
-			env := w.env()
-			env.Metrics = nil
-			f, err := ratelimit.Compile(p, env)
-			if err != nil {
-				b.Fatal(err)
-			}
-			x := &exchange.Exchange{}
-			b.ReportAllocs()
-			for b.Loop() {
-				x.Reset()
-				x.Method, x.Path, x.Request, x.Client = method, users, fixed, addr
-				f.Head(x)
-				f.End(x, exchange.Replied)
-			}
-		})
-	}
 }

@@ -3,7 +3,10 @@
 package redis
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,6 +16,17 @@ import (
 
 // ioTimeout is when a connection that a call has left behind is given up.
 const ioTimeout = 250 * time.Millisecond
+
+// LogTo sends what the client library logs to log, at debug level: what matters of
+// it is in metrics. The library's logger is the process's; main calls this once.
+func LogTo(log *slog.Logger) { redis.SetLogger(logger{log}) }
+
+type logger struct{ log *slog.Logger }
+
+// Printf implements the library's logger.
+func (l logger) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
+}
 
 // poolSize is more than there are users, so that go-redis, which stops dialling for
 // a second when as many dials have failed, leaves that to the breaker.
@@ -82,9 +96,9 @@ func newClient(opts Options, c *Credentials) redis.UniversalClient {
 		MaxRetries:               -1,
 		DialerRetries:            1,
 		DialTimeout:              probeTimeout,
-		ReadTimeout:              max(ioTimeout, opts.Timeout),
-		WriteTimeout:             max(ioTimeout, opts.Timeout),
-		PoolTimeout:              max(ioTimeout, opts.Timeout),
+		ReadTimeout:              max(ioTimeout, 2*opts.Timeout),
+		WriteTimeout:             max(ioTimeout, 2*opts.Timeout),
+		PoolTimeout:              max(ioTimeout, 2*opts.Timeout),
 		MinIdleConns:             workers + 1,
 		PoolSize:                 poolSize,
 		DisableIdentity:          true,

@@ -174,26 +174,30 @@ func (s *Store) Take(ctx context.Context, ops []limiter.Op) error {
 
 // wait returns false when c has been left to the worker.
 func (s *Store) wait(ctx context.Context, c *call) bool {
+	start := time.Now()
 	c.timer.Reset(s.opts.Timeout)
 	defer c.timer.Stop()
-	select {
-	case <-c.done:
-		return true
-	case <-c.timer.C:
-		// An answer that came at the same time is better than none.
-		if !c.state.CompareAndSwap(callPending, callAbandoned) {
-			<-c.done
+	for grace := true; ; grace = false {
+		select {
+		case <-c.done:
 			return true
-		}
-		s.failed(KindTimeout)
-		s.trip()
-	case <-ctx.Done():
-		if !c.state.CompareAndSwap(callPending, callAbandoned) {
-			<-c.done
-			return true
+		case <-c.timer.C:
+			// A timer that rings very late says that this process was not given
+			// the processor: the answer may lie there unread.
+			if grace && time.Since(start) > s.opts.Timeout*3/2 {
+				c.timer.Reset(s.opts.Timeout)
+				continue
+			}
+			if !c.abandon() {
+				return true
+			}
+			s.failed(KindTimeout)
+			s.trip()
+			return false
+		case <-ctx.Done():
+			return !c.abandon()
 		}
 	}
-	return false
 }
 
 func (s *Store) failed(kind string) {
@@ -217,6 +221,16 @@ const (
 	callFinished
 	callAbandoned
 )
+
+// abandon leaves c to the worker. It returns false when the answer came first; it
+// has been taken then.
+func (c *call) abandon() bool {
+	if c.state.CompareAndSwap(callPending, callAbandoned) {
+		return true
+	}
+	<-c.done
+	return false
+}
 
 func newCall() *call {
 	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit_test
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
+	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/store/memory"
+)
+
+func TestAllowPathDoesNotAllocate(t *testing.T) {
+	for name, scope := range map[string]snapshot.Scope{"pod": snapshot.Scope_SCOPE_POD, "cluster": snapshot.Scope_SCOPE_CLUSTER} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.store = &sharedStore{w: w}
+			f := w.filter(t, busy(scope))
+			x := request("0123456789abcdef0123456789abcdef")
+			x.Path = []byte("/users/42/payments")
+			store := &allowAll{}
+			env := w.env()
+			env.Store, env.Metrics = store, nil
+			f, err := ratelimit.Compile(busy(scope), env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := testing.AllocsPerRun(1000, func() {
+				x.Reset()
+				x.Method, x.Path, x.Request, x.Client = method, users, fixed, addr
+				if f.Head(x) != exchange.Continue {
+					t.Error("denied")
+				}
+				f.ResponseHead(x)
+				f.End(x, exchange.Replied)
+			})
+			if got != 0 {
+				t.Errorf("%v allocations", got)
+			}
+		})
+	}
+}
+
+var (
+	method = []byte("POST")
+	users  = []byte("/users/42/payments")
+	addr   = netip.MustParseAddr("2001:db8::1")
+	fixed  = &one{"x-client-id", []byte("0123456789abcdef0123456789abcdef")}
+)
+
+// one is a single field.
+type one struct {
+	name  string
+	value []byte
+}
+
+func (o *one) Header(name string) ([]byte, int) {
+	if name == o.name {
+		return o.value, 1
+	}
+	return nil, 0
+}
+
+type allowAll struct{}
+
+func (*allowAll) Take(_ context.Context, ops []limiter.Op) error {
+	for i := range ops {
+		ops[i].Decision = limiter.Decision{Allowed: true, Remaining: 7, Reset: 60e6}
+	}
+	return nil
+}
+
+// busy is a policy with all kinds of keys and algorithms, which denies nobody.
+func busy(scope snapshot.Scope) *snapshot.RateLimitPolicy {
+	a := perClient("sliding", 60_000_000)
+	b := perClient("bucket", 60_000_000)
+	b.Algorithm, b.Burst = snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET, 1_000_000
+	b.Key = []*snapshot.KeyPart{clientIP(64), header("x-client-id")}
+	c := perClient("fixed", 60_000_000)
+	c.Algorithm = snapshot.Algorithm_ALGORITHM_FIXED_WINDOW
+	c.Key = []*snapshot.KeyPart{pathParam("userId")}
+	c.Match = []*snapshot.Match{{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{
+		Methods: []string{"POST"},
+		Path:    &snapshot.PathMatch{Type: snapshot.PathMatch_TYPE_TEMPLATE, Value: "/users/{userId}/payments"},
+	}}}}
+	for _, l := range []*snapshot.Limit{a, b, c} {
+		l.Scope = scope
+	}
+	return policy(a, b, c)
+}
+
+func BenchmarkHead(b *testing.B) {
+	for name, p := range map[string]*snapshot.RateLimitPolicy{
+		"one limit":    policy(perClient("per-client", 60_000_000)),
+		"three limits": busy(snapshot.Scope_SCOPE_POD),
+	} {
+		b.Run(name, func(b *testing.B) {
+			tables := memory.New(memory.Options{})
+			defer tables.Close()
+			w := &world{tables: tables, shadows: map[string]*atomic.Uint64{}}
+			env := w.env()
+			env.Metrics = nil
+			f, err := ratelimit.Compile(p, env)
+			if err != nil {
+				b.Fatal(err)
+			}
+			x := &exchange.Exchange{}
+			b.ReportAllocs()
+			for b.Loop() {
+				x.Reset()
+				x.Method, x.Path, x.Request, x.Client = method, users, fixed, addr
+				f.Head(x)
+				f.End(x, exchange.Replied)
+			}
+		})
+	}
+}
