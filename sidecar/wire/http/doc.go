@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package http is the HTTP/1.1 data plane: it reads requests from a connection,
+// runs the filters of the port over them and forwards them to the application.
+//
+// In: accepted connections with the container port and the address of the
+// application behind them; the current snapshot as exchange.Ports. Out: requests
+// to the application, responses to the client, problem+json (RFC 9457) for what
+// Weir answers by itself, and to every filter the true outcome of its request.
+//
+// fasthttp's codecs read heads and chunks; the connection loop and the upstream
+// leg are ours, because fasthttp's server reads the beginning of a body before it
+// lets anyone look at the head, answers `Expect: 100-continue` by itself and
+// writes header fields in an order and a spelling of its own.
+//
+// A head is accepted only when two parsers agree on it: fasthttp's and the strict
+// index in head.go, whose slices are what is forwarded. Header names, their order
+// and their values go through unchanged, except:
+//
+//   - Message framing (Content-Length, Transfer-Encoding, chunk lines) is written
+//     by us from what was parsed. Chunk extensions are dropped.
+//   - Hop-by-hop fields (Connection, Keep-Alive, Proxy-Connection, TE but for
+//     "trailers", Upgrade) and those that Connection names are removed, both
+//     ways. Connection cannot remove X-Forwarded-*, Forwarded, Idempotency-Key,
+//     Authorization, Cookie, Host, Content-*, weir-* or identity headers.
+//   - Identity headers of peers that are no trusted proxies are removed, spelt
+//     with hyphens or underscores.
+//   - The peer's address is appended to X-Forwarded-For. X-Forwarded-Proto is
+//     set to "http" when there is none; what an ingress has set stays.
+//
+// It must never send a byte to the application before the filters have let the
+// request through, never send a request twice of which a byte may have been seen,
+// and never append an answer of its own to a response that has begun.
+package http

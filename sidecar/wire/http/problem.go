@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// Problem types of this package, see docs/problems.md.
+const (
+	problems = "https://weir.dev/problems/"
+
+	ProblemMalformed       = problems + "malformed-request"
+	ProblemHeadTooLarge    = problems + "request-head-too-large"
+	ProblemRequestTimeout  = problems + "request-timeout"
+	ProblemEncodedSlash    = problems + "encoded-slash"
+	ProblemBodyTooLarge    = problems + "body-too-large"
+	ProblemBuffersFull     = problems + "buffers-full"
+	ProblemUnsupported     = problems + "not-supported-yet"
+	ProblemVersion         = problems + "http-version-not-supported"
+	ProblemNoConfig        = problems + "no-configuration"
+	ProblemUnreachable     = problems + "upstream-unreachable"
+	ProblemUpstreamTimeout = problems + "upstream-timeout"
+	ProblemUpstreamClosed  = problems + "upstream-closed"
+	ProblemUpstreamInvalid = problems + "upstream-invalid-response"
+)
+
+func problem(status int, typ, title, detail string) exchange.Denial {
+	return exchange.Denial{Status: status, Type: typ, Title: title, Detail: detail}
+}
+
+func malformed(detail string) exchange.Denial {
+	d := problem(http.StatusBadRequest, ProblemMalformed, "Malformed Request", detail)
+	d.Close = true
+	return d
+}
+
+func unsupported(status int, detail string) exchange.Denial {
+	d := problem(status, ProblemUnsupported, "Not Supported Yet", detail)
+	d.Close = true
+	return d
+}
+
+func tooLarge(limit int) exchange.Denial {
+	return problem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge, "Body Too Large",
+		"A policy of this port reads the bodies of such requests, up to "+strconv.Itoa(limit)+" bytes; this one is longer.")
+}
+
+// appendProblem appends the problem+json document of d (RFC 9457).
+func appendProblem(dst []byte, d *exchange.Denial) []byte {
+	dst = append(dst, `{"type":`...)
+	dst = appendString(dst, d.Type)
+	dst = append(dst, `,"title":`...)
+	dst = appendString(dst, d.Title)
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(d.Status), 10)
+	if d.Detail != "" {
+		dst = append(dst, `,"detail":`...)
+		dst = appendString(dst, d.Detail)
+	}
+	for i, l := range d.Limits {
+		if i == 0 {
+			dst = append(dst, `,"violated-policies":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, l)
+	}
+	if len(d.Limits) > 0 {
+		dst = append(dst, ']')
+	}
+	return append(dst, "}\n"...)
+}
+
+// appendString appends s as a JSON string.
+func appendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&0xF])
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
+}
+
+// retryAfter is the value of Retry-After: whole seconds, rounded up, at least 1.
+func retryAfter(d time.Duration) int64 {
+	return max(1, int64((d+time.Second-1)/time.Second))
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// bulk is how much of a body moves at once.
+const bulk = 32 << 10
+
+// pump sends a request's body while its response is already being read: the
+// application may answer before it has seen the whole of it.
+type pump struct {
+	// started: finish must be called.
+	started bool
+	running atomic.Bool
+	// read: the whole body has been taken from the client.
+	read atomic.Bool
+	// clientErr is why the client's body ended early; valid once done.
+	clientErr error
+	// upstreamErr is why the application takes no more of it; valid once done.
+	upstreamErr error
+	done        chan struct{}
+	buf         []byte
+}
+
+// start sends what is left of the body in the background. Until finish, nobody
+// else reads from the client.
+func (p *pump) start(t *txn, u *upConn) {
+	p.started = true
+	p.clientErr, p.upstreamErr = nil, nil
+	p.read.Store(false)
+	p.running.Store(true)
+	if p.buf == nil {
+		p.buf = make([]byte, bulk)
+	}
+	go p.run(t, u)
+}
+
+func (p *pump) run(t *txn, u *upConn) {
+	defer func() {
+		p.running.Store(false)
+		p.done <- struct{}{}
+	}()
+	last := t.x.Start
+	stall := t.s.cfg.Timeouts.Stall
+	_ = u.SetWriteDeadline(last.Add(stall))
+	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
+	for {
+		n, err := t.body.Read(p.buf[chunkRoom : bulk-2-len(lastChunk)])
+		ended := t.body.ended
+		p.read.Store(ended)
+		if err != nil && !ended {
+			p.clientErr = err
+			// The application must not take the part for the whole.
+			_ = u.Close()
+			return
+		}
+		if b := p.frame(t, n, ended); len(b) > 0 {
+			if _, err := u.Write(b); err != nil {
+				p.upstreamErr = err
+				return
+			}
+		}
+		if ended {
+			return
+		}
+		if now := time.Now(); now.Sub(last) > stall/4 {
+			last = now
+			_ = u.SetWriteDeadline(now.Add(stall))
+			t.c.extendDeadlines(now)
+		}
+	}
+}
+
+const (
+	// chunkRoom is the longest size line of a chunk that fits buf.
+	chunkRoom = len("ffff\r\n")
+	lastChunk = "0\r\n"
+)
+
+// frame puts n bytes that lie at buf[chunkRoom:] into the body's framing.
+func (p *pump) frame(t *txn, n int, ended bool) []byte {
+	b := p.buf[chunkRoom : chunkRoom+n]
+	if t.body.framing != chunked {
+		return b
+	}
+	if n > 0 {
+		var line [chunkRoom]byte
+		size := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
+		from := chunkRoom - len(size)
+		copy(p.buf[from:], size)
+		b = append(p.buf[from:chunkRoom+n], "\r\n"...)
+	}
+	if ended {
+		b = append(b, lastChunk...)
+		b = t.body.appendTrailers(b)
+	}
+	return b
+}
+
+// finish ends the pump after the response, or instead of it, and reports whether
+// the whole body went through.
+func (p *pump) finish(t *txn, u *upConn) bool {
+	if !p.started {
+		return true
+	}
+	p.started = false
+	if p.read.Load() {
+		// Nothing is left but a write that is about to end.
+		timer := time.NewTimer(100 * time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+			return p.clientErr == nil && p.upstreamErr == nil
+		case <-timer.C:
+		}
+	}
+	select {
+	case <-p.done:
+	default:
+		_ = u.Close()
+		_ = t.c.nc.SetReadDeadline(aLongTimeAgo())
+		<-p.done
+		_ = t.c.nc.SetReadDeadline(time.Time{})
+		t.c.deadlines = time.Time{}
+		return false
+	}
+	return p.clientErr == nil && p.upstreamErr == nil
+}
+
+// badBody reports whether err is about the bytes of the body and not about the
+// connection.
+func badBody(err error) bool {
+	var ne net.Error
+	return err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, &ne) && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed)
+}

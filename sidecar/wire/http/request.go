@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// target is a request's first line.
+type target struct {
+	method, path, query []byte
+	// uri is what is forwarded: origin form, or `*`.
+	uri []byte
+}
+
+var crlfcrlf = []byte("\r\n\r\n")
+
+// headLen returns the length of the head that b begins with, 0 when its end has
+// not come; from is how much was looked at before.
+func headLen(b []byte, from int) int {
+	from = max(0, from-len(crlfcrlf)+1)
+	if n := bytes.Index(b[from:], crlfcrlf); n >= 0 {
+		return from + n + len(crlfcrlf)
+	}
+	return 0
+}
+
+// readHead reads and indexes the head of the next request. It answers what is no
+// request, and reports false when the connection is over.
+func (t *txn) readHead() bool {
+	seen, slow := 0, false
+	for {
+		_, err := t.br.Peek(seen + 1)
+		b, _ := t.br.Peek(t.br.Buffered())
+		if err != nil {
+			return t.noHead(b, err)
+		}
+		if b[0] == '\r' || b[0] == '\n' {
+			// RFC 9112 §2.2: an empty line before a request is ignored.
+			if len(b) == 1 {
+				seen = 1
+				continue
+			}
+			if b[0] == '\n' || b[1] != '\n' || slow {
+				return t.refuseHead(malformed("The request does not begin with a method."))
+			}
+			_, _ = t.br.Discard(2)
+			seen, slow = 0, true
+			continue
+		}
+		if n := headLen(b, seen); n > 0 {
+			return t.parseHead(b[:n])
+		}
+		if d, ok := t.checkStart(b); !ok {
+			return t.refuseHead(d)
+		}
+		if seen == 0 {
+			_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Head))
+			t.c.deadlines = time.Time{}
+		}
+		seen = len(b)
+	}
+}
+
+// noHead handles a connection that ended, or went quiet, before a head was whole.
+func (t *txn) noHead(b []byte, err error) bool {
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		d := problem(http.StatusRequestHeaderFieldsTooLarge, ProblemHeadTooLarge, "Request Head Too Large",
+			"The request line and header fields are longer than "+strconv.Itoa(t.s.cfg.HeadBytes)+" bytes together.")
+		d.Close = true
+		return t.refuseHead(d)
+	case len(b) > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		d := problem(http.StatusRequestTimeout, ProblemRequestTimeout, "Request Timeout", "The head of the request did not come in time.")
+		d.Close = true
+		return t.refuseHead(d)
+	}
+	if t.c.requests == 0 && len(b) > 0 && errors.Is(err, io.EOF) {
+		return t.refuseHead(malformed("The connection ended inside the head of the request."))
+	}
+	return false
+}
+
+// tlsHandshake is the first byte of a ClientHello.
+const tlsHandshake = 0x16
+
+var (
+	prefaceLine = []byte("PRI * HTTP/2.0\r\n")
+	http1       = []byte(" HTTP/1.")
+)
+
+// checkStart refuses what can be seen to be no HTTP/1 before its head is whole.
+func (t *txn) checkStart(b []byte) (exchange.Denial, bool) {
+	if t.c.requests == 0 && b[0] == tlsHandshake {
+		t.s.cfg.Metrics.Encrypted(t.c.target.Port)
+		return exchange.Denial{}, false
+	}
+	if !tokenChars[b[0]] {
+		return malformed("The request does not begin with a method; policies of this port need HTTP/1.1 without TLS."), false
+	}
+	n := bytes.IndexByte(b, '\n')
+	if n < 0 {
+		return exchange.Denial{}, true
+	}
+	if bytes.HasPrefix(b, prefaceLine) {
+		return unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 on a port with policies is not supported yet by this version of Weir; use HTTP/1.1."), false
+	}
+	if n < 1 || b[n-1] != '\r' || !bytes.Contains(b[:n], http1) {
+		return malformed("The first line is not that of an HTTP/1.1 request."), false
+	}
+	return exchange.Denial{}, true
+}
+
+func (t *txn) refuseHead(d exchange.Denial) bool {
+	t.linger = true
+	t.close = true
+	if d.Status == 0 {
+		return false
+	}
+	t.x.Reset()
+	t.http10, t.expects100 = false, false
+	t.target = target{}
+	_ = t.body.start(t.br, noBody, 0)
+	t.answer(d)
+	t.s.cfg.Metrics.Request(t.c.target.Port, t.status)
+	return false
+}
+
+// parseHead takes the head off the buffer. What it refuses is answered and ends
+// the connection: where the next request begins is not known.
+func (t *txn) parseHead(raw []byte) bool {
+	if d, ok := t.checkStart(raw); !ok {
+		return t.refuseHead(d)
+	}
+	if err := t.head.parse(raw); err != nil {
+		return t.refuseHead(malformed("The request cannot be read: " + err.Error() + "."))
+	}
+	t.header.Reset()
+	t.header.DisableNormalizing()
+	if err := t.header.Read(t.br); err != nil {
+		return t.refuseHead(malformed("The request cannot be read: its head is not valid HTTP/1.1."))
+	}
+	if d, ok := t.parseTarget(); !ok {
+		return t.refuseHead(d)
+	}
+	if d, ok := t.frame(); !ok {
+		return t.refuseHead(d)
+	}
+	return true
+}
+
+// parseTarget reads the first line.
+func (t *txn) parseTarget() (exchange.Denial, bool) {
+	line := t.head.line
+	sp, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
+	if sp <= 0 || last <= sp+1 || bytes.IndexByte(line[sp+1:last], ' ') >= 0 {
+		return malformed("The first line is not that of an HTTP/1.1 request."), false
+	}
+	switch string(line[last+1:]) {
+	case "HTTP/1.1":
+		t.http10 = false
+	case "HTTP/1.0":
+		t.http10 = true
+	default:
+		d := problem(http.StatusHTTPVersionNotSupported, ProblemVersion, "HTTP Version Not Supported", "Policies of this port need HTTP/1.1 or HTTP/1.0.")
+		d.Close = true
+		return d, false
+	}
+	t.target.method = line[:sp]
+	if !isToken(t.target.method) {
+		return malformed("The method has characters that are not allowed in one."), false
+	}
+	uri := line[sp+1 : last]
+	if string(t.target.method) == "CONNECT" {
+		return unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
+	}
+	if uri[0] != '/' && string(uri) != "*" {
+		var ok bool
+		if uri, ok = t.originForm(uri); !ok {
+			return malformed("The request's target is neither a path nor an http URL of the host that Host names."), false
+		}
+	}
+	t.target.uri = uri
+	t.target.path, t.target.query = uri, nil
+	if q := bytes.IndexByte(uri, '?'); q >= 0 {
+		t.target.path, t.target.query = uri[:q], uri[q+1:]
+	}
+	return exchange.Denial{}, true
+}
+
+// originForm turns an absolute target into the path that it names. Its authority
+// must be what Host says: two servers would choose differently.
+func (t *txn) originForm(uri []byte) ([]byte, bool) {
+	rest := uri
+	switch {
+	case hasPrefixFold(uri, "http://"):
+		rest = uri[len("http://"):]
+	case hasPrefixFold(uri, "https://"):
+		rest = uri[len("https://"):]
+	default:
+		return nil, false
+	}
+	end := bytes.IndexAny(rest, "/?#")
+	authority, path := rest, []byte("/")
+	if end >= 0 {
+		authority, path = rest[:end], rest[end:]
+	}
+	host, n := t.head.Header("host")
+	if n != 1 || !bytes.EqualFold(host, authority) {
+		return nil, false
+	}
+	if path[0] != '/' {
+		path = append([]byte("/"), path...)
+	}
+	return path, true
+}
+
+// frame decides where the body ends.
+func (t *txn) frame() (exchange.Denial, bool) {
+	_, lengths := t.head.Header("content-length")
+	coding, codings := t.head.Header("transfer-encoding")
+	_, hosts := t.head.Header("host")
+	switch {
+	case codings > 0 && lengths > 0:
+		return malformed("The request has both Content-Length and Transfer-Encoding."), false
+	case codings > 1 || lengths > 1:
+		return malformed("The request has more than one Content-Length or Transfer-Encoding."), false
+	case codings == 1 && (t.http10 || !equalFold(coding, "chunked")):
+		return malformed("The only Transfer-Encoding of a request is chunked, and HTTP/1.0 has none."), false
+	case hosts > 1 || hosts == 0 && !t.http10:
+		return malformed("The request needs exactly one Host."), false
+	}
+	length := t.header.ContentLength()
+	var err error
+	switch {
+	case codings == 1:
+		if length != -1 {
+			return malformed("The request's framing is not clear."), false
+		}
+		err = t.body.start(t.br, chunked, 0)
+	case lengths == 1:
+		if length < 0 {
+			return malformed("The request's Content-Length is not a number."), false
+		}
+		err = t.body.start(t.br, fixedLength, int64(length))
+	default:
+		err = t.body.start(t.br, noBody, 0)
+	}
+	if err != nil {
+		return malformed("The request's body cannot be read."), false
+	}
+	conn, n := t.head.Header("connection")
+	if n > 1 {
+		t.close = t.anyConnection("close") || t.http10
+	} else if n == 1 {
+		t.close = listHas(conn, "close") || t.http10 && !listHas(conn, "keep-alive")
+	} else {
+		t.close = t.http10
+	}
+	expect, n := t.head.Header("expect")
+	t.expects100 = n > 0 && !t.http10 && !t.body.ended && equalFold(expect, "100-continue")
+	return exchange.Denial{}, true
+}
+
+// anyConnection reports whether one of several Connection fields has the token.
+func (t *txn) anyConnection(token string) bool {
+	for i := range t.head.fields {
+		if f := &t.head.fields[i]; equalFold(f.name, "connection") && listHas(f.value, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// identify says who the client is, and takes away what only trusted peers may
+// say.
+func (t *txn) identify() netip.Addr {
+	peer := t.c.peer
+	if t.port == nil || t.port.Identity == nil {
+		return peer
+	}
+	id := t.port.Identity
+	if !id.Trusts(peer) {
+		for i := range t.head.fields {
+			f := &t.head.fields[i]
+			for _, name := range id.Headers {
+				if sameField(f.name, name) {
+					f.drop = true
+				}
+			}
+		}
+		return peer
+	}
+	t.xff, t.fwd = t.xff[:0], t.fwd[:0]
+	for i := range t.head.fields {
+		f := &t.head.fields[i]
+		switch {
+		case equalFold(f.name, "x-forwarded-for"):
+			t.xff = append(t.xff, f.value)
+		case equalFold(f.name, "forwarded"):
+			t.fwd = append(t.fwd, f.value)
+		}
+	}
+	return id.Client(peer, t.xff, t.fwd)
+}
+
+// sameField compares like CGI and WSGI do, which know no difference between '-'
+// and '_': X_User must not pass where X-User may not.
+func sameField(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := 0; i < len(b); i++ {
+		c, n := b[i], name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c == '_' {
+			c = '-'
+		}
+		if n == '_' {
+			n = '-'
+		}
+		if c != n {
+			return false
+		}
+	}
+	return true
+}
+
+// check makes the path ready and refuses what this version cannot govern.
+func (t *txn) check() (exchange.Denial, bool) {
+	if d, ok := t.checkProtocol(); !ok {
+		return d, false
+	}
+	if string(t.target.uri) == "*" {
+		t.x.Path = t.target.path
+		return exchange.Denial{}, true
+	}
+	var flags exchange.PathFlags
+	t.path, flags = exchange.NormalizePath(t.path[:0], t.target.path)
+	t.x.Path = t.path
+	if t.chain == nil {
+		return exchange.Denial{}, true
+	}
+	if flags&exchange.InvalidPath != 0 || bytes.IndexByte(t.target.query, '#') >= 0 {
+		return malformed("The path has a broken percent escape, a '#', or bytes that are not UTF-8."), false
+	}
+	if flags&exchange.EncodedSlash != 0 && !t.port.PassEncodedSlashes {
+		return problem(http.StatusBadRequest, ProblemEncodedSlash, "Encoded Slash",
+			"The path has %2F, %5C, %00 or a backslash, which servers read differently; the annotation weir.dev/encoded-slashes: pass lets them through."), false
+	}
+	return exchange.Denial{}, true
+}
+
+func (t *txn) checkProtocol() (exchange.Denial, bool) {
+	if upgrade, n := t.head.Header("upgrade"); n > 0 && t.anyConnection("upgrade") && !equalFold(upgrade, "h2c") {
+		return unsupported(http.StatusNotImplemented, "Upgrade and WebSocket on a port with policies are not supported yet by this version of Weir."), false
+	}
+	if ct, n := t.head.Header("content-type"); n > 0 && hasPrefixFold(ct, "application/grpc") &&
+		(len(ct) == len("application/grpc") || bytes.IndexByte([]byte("+; \t"), ct[len("application/grpc")]) >= 0) {
+		return unsupported(http.StatusNotImplemented, "gRPC on a port with policies is not supported yet by this version of Weir."), false
+	}
+	return exchange.Denial{}, true
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+func isTooLong(err error) bool { return errors.Is(err, bufio.ErrBufferFull) }
+
+// appendInterim copies a 1xx response.
+func (t *txn) appendInterim(w []byte) []byte {
+	l := &t.up
+	w = append(w, l.head.line...)
+	w = append(w, "\r\n"...)
+	for i := range l.head.fields {
+		f := &l.head.fields[i]
+		if !t.hopByHop(f, nil) {
+			w = appendField(w, f)
+		}
+	}
+	return append(w, "\r\n"...)
+}
+
+func appendField(w []byte, f *field) []byte {
+	w = append(w, f.name...)
+	w = append(w, ": "...)
+	w = append(w, f.value...)
+	return append(w, "\r\n"...)
+}
+
+// relayFinal sends the response on: its head with what filters have added, then
+// its body as it comes.
+func (t *txn) relayFinal() exchange.Outcome {
+	l := &t.up
+	out := t.responseFraming()
+	if t.s.Draining() || l.pump.started && !l.pump.read.Load() {
+		t.close = true
+	}
+	w := t.appendResponseHead(t.w[:0], out)
+	t.status, t.began = l.status, true
+	return t.relayBody(w, out)
+}
+
+// responseFraming is how the body goes to the client.
+func (t *txn) responseFraming() framing {
+	switch f := t.up.body.framing; f {
+	case chunked, untilClose:
+		if t.http10 {
+			t.close = true
+			return untilClose
+		}
+		return chunked
+	default:
+		return f
+	}
+}
+
+func (t *txn) appendResponseHead(w []byte, out framing) []byte {
+	l := &t.up
+	// The client knows our version; the rest of the line is the application's.
+	w = append(w, "HTTP/1.1"...)
+	w = append(w, l.head.line[len("HTTP/1.1"):]...)
+	w = append(w, "\r\n"...)
+	var listed []byte
+	for i := range l.head.fields {
+		if f := &l.head.fields[i]; len(f.name) == len("connection") && equalFold(f.name, "connection") {
+			listed = joinList(listed, f.value)
+		}
+	}
+	framed := false
+	for i := range l.head.fields {
+		f := &l.head.fields[i]
+		if t.hopByHop(f, listed) {
+			continue
+		}
+		if len(f.name) == len("content-length") && equalFold(f.name, "content-length") {
+			switch {
+			case out == fixedLength:
+				if framed {
+					continue
+				}
+				framed = true
+				w = append(w, f.name...)
+				w = append(w, ": "...)
+				w = strconv.AppendInt(w, l.body.left, 10)
+				w = append(w, "\r\n"...)
+				continue
+			case out != noBody || l.status == 204:
+				continue
+			}
+		}
+		if len(f.name) == len("transfer-encoding") && equalFold(f.name, "transfer-encoding") {
+			switch {
+			case out == chunked:
+				framed = true
+			case out != noBody || l.status == 204 || t.http10:
+				continue
+			}
+		}
+		w = appendField(w, f)
+	}
+	if out == chunked && !framed {
+		w = append(w, "Transfer-Encoding: chunked\r\n"...)
+	}
+	w = t.appendFields(w)
+	w = t.appendConnection(w)
+	return append(w, "\r\n"...)
+}
+
+// relayBody sends w and the body after it. It writes when nothing more has come
+// from the application or enough is there.
+func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
+	l := &t.up
+	last := t.x.Start
+	for !l.body.ended {
+		// What is there may not wait for what is not, unless all of it is
+		// about to come.
+		if len(w) > 0 && l.br.Buffered() == 0 || len(w) >= bulk {
+			if !t.flush(w) {
+				return t.aborted(errClientGone)
+			}
+			w = t.w
+			if now := time.Now(); now.Sub(last) > t.s.cfg.Timeouts.Stall/8 {
+				last = now
+				t.c.extendDeadlines(now)
+			}
+		}
+		var err error
+		if w, err = t.readBody(w, out); err != nil {
+			t.flush(w)
+			return t.aborted(err)
+		}
+	}
+	if out == chunked {
+		w = append(w, lastChunk...)
+		w = l.body.appendTrailers(w)
+	}
+	if !t.flush(w) {
+		return t.aborted(errClientGone)
+	}
+	return exchange.Replied
+}
+
+// readBody appends the next piece of the body to w, framed.
+func (t *txn) readBody(w []byte, out framing) ([]byte, error) {
+	l := &t.up
+	const room = chunkRoom + 2
+	from := len(w)
+	want := bulk
+	if l.body.framing == fixedLength {
+		want = int(min(l.body.left, bulk))
+	}
+	if n := l.br.Buffered(); n > 0 && n < want {
+		want = n
+	}
+	if cap(w)-from < want+room {
+		w = append(make([]byte, 0, from+want+room), w...)
+	}
+	at := from
+	if out == chunked {
+		at += chunkRoom
+	}
+	n, err := l.body.Read(w[at : at+want])
+	if l.body.ended {
+		err = nil
+	}
+	if n == 0 {
+		return w, err
+	}
+	if out != chunked {
+		return w[:at+n], err
+	}
+	data := w[at : at+n]
+	w = strconv.AppendInt(w[:from], int64(n), 16)
+	w = append(w, "\r\n"...)
+	w = append(w, data...)
+	return append(w, "\r\n"...), err
+}
+
+// aborted ends the client's connection inside a response: it must not take the
+// part for the whole, and nothing can be added to it.
+func (t *txn) aborted(err error) exchange.Outcome {
+	l := &t.up
+	l.reusable = false
+	t.close, t.linger = true, false
+	if !errors.Is(err, errClientGone) {
+		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamAborted)
+		t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+		if tc, ok := t.c.nc.(*net.TCPConn); ok && t.http10 {
+			// The end of the connection is the end of the body: reset it.
+			_ = tc.SetLinger(0)
+		}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		l.body.ended = false
+	}
+	return exchange.Aborted
+}
+
+// joinList joins two comma-separated lists.
+func joinList(a, b []byte) []byte {
+	if len(a) == 0 {
+		return b
+	}
+	return bytes.Join([][]byte{a, b}, []byte(","))
+}
+
+// connectionLists returns what the request's Connection fields name.
+func (t *txn) connectionLists() []byte {
+	var listed []byte
+	for i := range t.head.fields {
+		if f := &t.head.fields[i]; len(f.name) == len("connection") && equalFold(f.name, "connection") {
+			listed = joinList(listed, f.value)
+		}
+	}
+	return listed
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Target is where an accepted connection was going.
+type Target struct {
+	// Port is the container port that exchange.Ports is asked for.
+	Port uint16
+	// Upstream is the application's address, host:port.
+	Upstream string
+}
+
+// Server serves connections. Make it with New.
+type Server struct {
+	cfg      Config
+	txns     sync.Pool
+	buffered atomic.Int64
+	draining atomic.Bool
+
+	// ctx ends when Shutdown gives up waiting.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	pools  map[string]*pool
+	closed bool
+	// down is closed, without the lock.
+	down atomic.Bool
+	// empty is closed when the last connection has gone after Shutdown began.
+	empty chan struct{}
+}
+
+// New returns a Server for cfg.
+func New(cfg Config) *Server {
+	cfg.setDefaults()
+	s := &Server{
+		cfg:   cfg,
+		conns: map[*conn]struct{}{},
+		pools: map[string]*pool{},
+		empty: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.txns.New = func() any { return newTxn(s) }
+	return s
+}
+
+// ServeConn serves c until it ends and closes it.
+func (s *Server) ServeConn(nc net.Conn, target Target) {
+	c := newConn(s, nc, target)
+	if !s.add(c) {
+		_ = nc.Close()
+		return
+	}
+	defer s.remove(c)
+	c.serve()
+}
+
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) >= s.cfg.MaxConns {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	_ = c.nc.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.closed && len(s.conns) == 0 {
+		close(s.empty)
+	}
+}
+
+// Conns is how many connections are being served.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Drain makes every response from now on carry `Connection: close`, so that
+// clients move their connections elsewhere. New connections are still served.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Draining reports whether Drain or Shutdown was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Shutdown drains, closes connections that wait for a request and waits for the
+// others. When ctx ends it closes those too and returns ctx's error. Whoever
+// accepts connections stops first. The server cannot be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.down.Store(true)
+	if len(s.conns) == 0 {
+		close(s.empty)
+	}
+	for c := range s.conns {
+		c.closeIfIdle()
+	}
+	s.mu.Unlock()
+
+	var err error
+	select {
+	case <-s.empty:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.cancel()
+		s.mu.Lock()
+		for c := range s.conns {
+			c.kill()
+		}
+		s.mu.Unlock()
+		<-s.empty
+	}
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pools {
+		p.close()
+	}
+	return err
+}
+
+// pool returns the idle connections to an application.
+func (s *Server) pool(address string) *pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pools[address]
+	if p == nil {
+		p = newPool(address, s.cfg.Timeouts.UpstreamIdle)
+		s.pools[address] = p
+	}
+	return p
+}
+
+func (s *Server) dial(address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeouts.Connect)
+	defer cancel()
+	return s.cfg.Dial(ctx, "tcp", address)
+}
+
+// reserve takes n bytes of what may be buffered; negative n gives them back.
+func (s *Server) reserve(n int64) bool {
+	if s.buffered.Add(n) <= s.cfg.BufferedBytes || n < 0 {
+		return true
+	}
+	s.buffered.Add(-n)
+	return false
+}
+
+// aLongTimeAgo as a deadline ends what waits.
+func aLongTimeAgo() time.Time { return time.Unix(1, 0) }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"bufio"
+	"net/http"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// txn is the memory of one request and its response: pooled, attached to a
+// connection only while there is something to read.
+type txn struct {
+	s *Server
+	c *conn
+	// br is the client's side.
+	br *bufio.Reader
+
+	header fasthttp.RequestHeader
+	head   head
+	target target
+	path   []byte
+	xff    [][]byte
+	fwd    [][]byte
+	body   body
+	// whole is the body, once a filter has asked for it.
+	whole    []byte
+	reserved int64
+
+	x        exchange.Exchange
+	port     *exchange.Port
+	progress exchange.Progress
+	chain    exchange.Chain
+
+	http10 bool
+	// expects100: the client waits for 100 Continue or an answer.
+	expects100 bool
+	// close: the connection ends after this response.
+	close bool
+	// linger: the client may still be sending when it does.
+	linger bool
+	// status that the client got.
+	status int
+	// began: bytes of a final response were written, so no other can be.
+	began bool
+
+	// out is what goes to the application, w what goes to the client.
+	out, w, doc []byte
+	up          upstreamLeg
+}
+
+func newTxn(s *Server) *txn {
+	t := &txn{s: s}
+	t.br = bufio.NewReaderSize(nil, s.cfg.HeadBytes)
+	t.up.init(t)
+	return t
+}
+
+func (t *txn) attach(c *conn) {
+	t.c = c
+	t.br.Reset(c.nc)
+}
+
+// detach lets go of the connection. Memory that one unusual request has made
+// large goes too.
+func (t *txn) detach() {
+	t.br.Reset(nil)
+	t.c = nil
+	if cap(t.w) > maxKept {
+		t.w = nil
+	}
+	if cap(t.out) > maxKept {
+		t.out = nil
+	}
+	if cap(t.whole) > maxKept {
+		t.whole = nil
+	}
+}
+
+const maxKept = 64 << 10
+
+// serve reads one request, answers it and reports whether the connection may
+// serve another.
+func (t *txn) serve() (keep bool) {
+	t.close, t.linger, t.began, t.status = false, false, false, 0
+	t.w = t.w[:0]
+	if !t.readHead() {
+		return false
+	}
+	t.c.requests++
+	t.begin()
+	if d, ok := t.check(); !ok {
+		t.answer(d)
+	} else {
+		t.run()
+	}
+	t.c.s.cfg.Metrics.Request(t.c.target.Port, t.status)
+	t.end()
+	return !t.close
+}
+
+// begin fills the exchange from the head.
+func (t *txn) begin() {
+	c := t.c
+	now := time.Now()
+	c.extendDeadlines(now)
+	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
+	t.chain = nil
+	x := &t.x
+	x.Reset()
+	if t.port != nil {
+		t.chain = t.port.Chain
+	}
+	x.Context = t.s.ctx
+	x.Start = now
+	x.Port = c.target.Port
+	x.Method = t.target.method
+	x.RawPath = t.target.path
+	x.Query = t.target.query
+	x.Peer = c.peer
+	x.Request = &t.head
+	x.Client = t.identify()
+}
+
+// end gives back what the request held.
+func (t *txn) end() {
+	t.body.release()
+	if t.reserved > 0 {
+		t.s.reserve(-t.reserved)
+		t.reserved = 0
+	}
+	t.whole = t.whole[:0]
+	t.x.Body, t.x.Request, t.x.Context = nil, nil, nil
+	t.port, t.chain = nil, nil
+}
+
+// run takes the request through the filters and, when they let it, to the
+// application.
+func (t *txn) run() {
+	x := &t.x
+	outcome := exchange.NotSent
+	verdict := t.chain.Head(x, &t.progress)
+	for verdict == exchange.NeedBody {
+		d, ok := t.buffer(t.chain.MaxBody(&t.progress))
+		if !ok {
+			x.Deny(d)
+			verdict = exchange.Respond
+			break
+		}
+		verdict = t.chain.Body(x, &t.progress)
+	}
+	switch verdict {
+	case exchange.Respond:
+		t.answer(x.Denial)
+	default:
+		outcome = t.forward()
+	}
+	t.chain.End(x, &t.progress, outcome)
+}
+
+// buffer reads the whole body for a filter.
+func (t *txn) buffer(limit int) (exchange.Denial, bool) {
+	if t.x.Body != nil {
+		if len(t.whole) > limit {
+			return tooLarge(limit), false
+		}
+		return exchange.Denial{}, true
+	}
+	if t.body.framing == fixedLength && t.body.left > int64(limit) {
+		return tooLarge(limit), false
+	}
+	if t.expects100 {
+		if !t.flush(append(t.w, "HTTP/1.1 100 Continue\r\n\r\n"...)) {
+			return malformed("The connection ended before the body."), false
+		}
+		t.expects100 = false
+	}
+	for !t.body.ended {
+		if d, ok := t.grow(limit); !ok {
+			return d, false
+		}
+		n, err := t.body.Read(t.whole[len(t.whole):cap(t.whole)])
+		t.whole = t.whole[:len(t.whole)+n]
+		if len(t.whole) > limit {
+			return tooLarge(limit), false
+		}
+		if err != nil && !t.body.ended {
+			return malformed("The body ends before its end, or a chunk of it is malformed."), false
+		}
+	}
+	if t.whole == nil {
+		t.whole = []byte{}
+	}
+	t.x.Body = t.whole
+	return exchange.Denial{}, true
+}
+
+// grow makes room in t.whole, doubling it, within what all requests together may
+// hold.
+func (t *txn) grow(limit int) (exchange.Denial, bool) {
+	if int64(len(t.whole)) < t.reserved && len(t.whole) < cap(t.whole) {
+		return exchange.Denial{}, true
+	}
+	size := max(2*int64(len(t.whole)), 4096)
+	if t.body.framing == fixedLength {
+		size = int64(len(t.whole)) + t.body.left
+	}
+	size = min(size, int64(limit)+1)
+	if size > t.reserved {
+		if !t.s.reserve(size - t.reserved) {
+			d := problem(http.StatusServiceUnavailable, ProblemBuffersFull, "Buffers Full",
+				"A policy needs the body of this request, and the bodies of other requests fill the memory that is set aside for them; retry in 1 s.")
+			d.RetryAfter = time.Second
+			return d, false
+		}
+		t.reserved = size
+	}
+	if int64(cap(t.whole)) < size {
+		t.whole = append(make([]byte, 0, size), t.whole...)
+	}
+	return exchange.Denial{}, true
+}
+
+// discard reads what is left of a request that was answered without it, so that
+// the next can be read. It reports false when that is not worth it.
+func (t *txn) discard() bool {
+	if t.body.ended {
+		return true
+	}
+	if t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger {
+		return false
+	}
+	if t.body.inBuffer() {
+		n, _ := t.br.Discard(int(t.body.left))
+		t.body.left -= int64(n)
+		t.body.ended = true
+		return true
+	}
+	_ = t.c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	t.c.deadlines = time.Time{}
+	if cap(t.out) < 4096 {
+		t.out = make([]byte, 0, 4096)
+	}
+	for n := 0; n <= maxLinger; {
+		k, err := t.body.Read(t.out[:4096])
+		n += k
+		if t.body.ended {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return false
+}
