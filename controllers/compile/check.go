@@ -4,6 +4,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"weir.dev/weir/api/snapshot"
@@ -89,6 +90,7 @@ func storeNames(in *Input) string {
 	if len(names) == 0 {
 		return "none for this namespace"
 	}
+	slices.Sort(names)
 	return enumerate(names)
 }
 

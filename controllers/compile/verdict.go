@@ -12,7 +12,8 @@ import (
 	"weir.dev/weir/controllers/attach"
 )
 
-const acceptedMessage = "The policy is accepted."
+// AcceptedMessage is what Accepted says where there is nothing else to say.
+const AcceptedMessage = "The policy is accepted."
 
 // refuse gives every target the policy's own reason.
 func (v *Verdict) refuse(why problem, refs []v1alpha1.TargetRef) {
@@ -82,7 +83,7 @@ func (v *Verdict) settle(d *draft, targets []attach.Target) {
 	switch {
 	case no == 0 && worst == v1alpha1.ReasonAccepted:
 		v.Reason = v1alpha1.ReasonAccepted
-		messages = append(messages, acceptedMessage)
+		messages = append(messages, AcceptedMessage)
 	case yes > 0:
 		v.Reason = v1alpha1.ReasonPartiallyAccepted
 	default:
