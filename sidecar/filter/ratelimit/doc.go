@@ -21,6 +21,8 @@
 //     as that one value.
 //   - A store that cannot decide is replaced by this pod's share of the limit
 //     (LocalFallback), or the limit passes (Open) or denies with 503 (Closed).
+//     Share and store count apart: each change from one to the other can admit up
+//     to a share more than the limit says.
 //
 // Nothing is allocated for a request that passes. The package does no I/O of its
 // own and keeps no counters: those are in tables and stores, by

@@ -3,11 +3,15 @@
 package ratelimit_test
 
 import (
+	"context"
+	"encoding/hex"
 	"net/netip"
 	"testing"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
+	"weir.dev/weir/sidecar/filter/ratelimit"
 )
 
 // TestBuckets: two requests share a limit of one exactly when they are to be
@@ -120,4 +124,47 @@ func TestSlotIsSharedByFilters(t *testing.T) {
 			t.Fatal("denied")
 		}
 	}
+}
+
+// keys records what a store is asked for.
+type keys struct{ got []string }
+
+func (k *keys) Take(_ context.Context, ops []limiter.Op) error {
+	for i := range ops {
+		k.got = append(k.got, ops[i].ID+" "+hex.EncodeToString(ops[i].Key[:]))
+		ops[i].Decision.Allowed = true
+	}
+	return nil
+}
+
+// TestKeysAreAsBefore: sidecars of two versions must count together during a
+// rollout. Who changes a hash gives every client a fresh limit.
+func TestKeysAreAsBefore(t *testing.T) {
+	store := &keys{}
+	env := newWorld(t).env()
+	env.Store = store
+	all := perClient("all", 5)
+	all.Key = nil
+	both := perClient("both", 5)
+	both.Key = []*snapshot.KeyPart{clientIP(64), header("x-client-id")}
+	p := policy(all, both, perClient("client", 5), perClient("client2", 5))
+	for _, l := range p.Limits {
+		l.Scope = snapshot.Scope_SCOPE_CLUSTER
+	}
+	f, err := ratelimit.Compile(p, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(f, request("a"))
+	ask(f, request(""))
+	want(t, store.got, []string{
+		"payments/all c0019fa9c1ccfbc6091d8bba20ce82f4",
+		"payments/both e7165bcec8c6e5da207ee026b9a0d4ad", // printf 'i\0\0\0\4\300\0\2\1h\0\0\0\1a' | sha256sum
+		"payments/client 2d8bbe209f8f95d9e4ee0536e68852fa",
+		"payments/client2 2d8bbe209f8f95d9e4ee0536e68852fa",
+		"payments/all c0019fa9c1ccfbc6091d8bba20ce82f4",
+		"payments/both d8371f1054aed4cd7b98289f403956e0",
+		"payments/client 59fca3d57d06b4e61cc26d6ae1460af9",
+		"payments/client2 59fca3d57d06b4e61cc26d6ae1460af9",
+	})
 }

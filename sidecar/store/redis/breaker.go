@@ -148,10 +148,15 @@ func (s *Store) closeBreaker() bool {
 	return true
 }
 
+// backoff is the pause before a probe, jitter being between 0 and 1.
+func backoff(attempt int, jitter float64) time.Duration {
+	d := min(firstPause<<min(attempt, 10), lastPause)
+	return d/2 + time.Duration(jitter*float64(d))
+}
+
 // pause waits before a probe; false when the store is closed.
 func (s *Store) pause(attempt int) bool {
-	d := min(firstPause<<min(attempt, 10), lastPause)
-	timer := time.NewTimer(d/2 + rand.N(d))
+	timer := time.NewTimer(backoff(attempt, rand.Float64()))
 	defer timer.Stop()
 	select {
 	case <-s.ctx.Done():

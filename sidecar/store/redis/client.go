@@ -74,7 +74,8 @@ func (c *conn) release() { c.mu.RUnlock() }
 
 // newClient makes a client, which connects in the background: a call must not
 // have to wait for a connection. Nothing is retried: a call that may have been
-// carried out would spend twice.
+// carried out would spend twice. (A cluster's client follows redirects, and may
+// repeat a call then: it under-admits.)
 func newClient(opts Options, c *Credentials) redis.UniversalClient {
 	if c == nil {
 		c = &Credentials{}

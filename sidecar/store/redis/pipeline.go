@@ -151,15 +151,25 @@ func (s *Store) exec(client *conn, steps []step) {
 	}
 }
 
+// unusable are the beginnings of replies with which a server turns every call away,
+// most while connecting: asking again with each request would only add to it.
+var unusable = []string{"NOAUTH", "WRONGPASS", "ERR AUTH", "ERR invalid password", "ERR max number of clients", "LOADING"}
+
 // report counts an error and opens the breaker when it is the connection's.
 func (s *Store) report(err error) {
 	var reply redis.Error
-	if errors.As(err, &reply) || errors.Is(err, errReply) {
-		s.failed(KindReply)
+	if !errors.As(err, &reply) && !errors.Is(err, errReply) {
+		s.failed(KindConnection)
+		s.trip()
 		return
 	}
-	s.failed(KindConnection)
-	s.trip()
+	s.failed(KindReply)
+	for _, prefix := range unusable {
+		if strings.Contains(err.Error(), prefix) {
+			s.trip()
+			return
+		}
+	}
 }
 
 // appendRefunds adds a step for each that has spent for a request that is denied

@@ -124,3 +124,30 @@ func TestServerClock(t *testing.T) {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }
+
+// TestValuesAreAsBefore: sidecars of two versions share keys during a rollout, so
+// that what is stored can be read by both.
+func TestValuesAreAsBefore(t *testing.T) {
+	s := newStore(options(redistest.Start(t).Addr), nil, clocked(t))
+	t.Cleanup(s.Close)
+	for name, tc := range map[string]struct {
+		rule *limiter.Rule
+		want string
+	}{
+		"sliding": {mustRule(t, limiter.SlidingWindow, 100, 60, 0), "S3750000 53333334=1 53333336=2"},
+		"bucket":  {mustRule(t, limiter.TokenBucket, 7, 60, 7), "T200000010000000 18214285.714285713"},
+		"fixed":   {mustRule(t, limiter.FixedWindow, 100, 60, 0), "F60000000 3333333=3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			op := limiter.Op{ID: "p/" + name, Rule: tc.rule, Key: key(1)}
+			for _, now := range []int64{200_000_002_500_000, 200_000_010_000_000, 200_000_010_000_000} {
+				at(t, s, now)
+				take(t, s, op)
+			}
+			got, err := s.conn.Load().Get(t.Context(), s.key(&op)).Result()
+			if err != nil || got != tc.want {
+				t.Errorf("got %q, %v\nwant %q", got, err, tc.want)
+			}
+		})
+	}
+}

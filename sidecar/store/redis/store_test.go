@@ -279,6 +279,12 @@ func TestCredentials(t *testing.T) {
 	s.SetCredentials(Credentials{Password: "first"})
 	eventually(t, "the store is there", func() bool { return s.Take(t.Context(), ops) == nil })
 
+	// A mistake: every connection is turned away, which is no work for requests.
+	s.SetCredentials(Credentials{Password: "wrong"})
+	eventually(t, "the breaker is open", func() bool { return s.Take(t.Context(), ops) != nil && s.state.Load() == open })
+	s.SetCredentials(Credentials{Password: "first"})
+	eventually(t, "the store is there once more", func() bool { return s.Take(t.Context(), ops) == nil })
+
 	// A rotation: the server takes the second password only.
 	c := s.conn.Load()
 	if err := c.ConfigSet(t.Context(), "requirepass", "second").Err(); err != nil {
@@ -326,6 +332,23 @@ func TestCallerLeaves(t *testing.T) {
 	}
 	if s.state.Load() != closed {
 		t.Error("a client that has gone opened the breaker")
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for name, tc := range map[string]struct {
+		attempt   int
+		low, high time.Duration
+	}{
+		"first":   {0, 50 * time.Millisecond, 150 * time.Millisecond},
+		"third":   {2, 200 * time.Millisecond, 600 * time.Millisecond},
+		"hundred": {100, 2500 * time.Millisecond, 7500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if low, high := backoff(tc.attempt, 0), backoff(tc.attempt, 1); low != tc.low || high != tc.high {
+				t.Errorf("%s to %s, want %s to %s", low, high, tc.low, tc.high)
+			}
+		})
 	}
 }
 
