@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+func TestNormalizePath(t *testing.T) {
+	tests := map[string]struct {
+		path  string
+		flags exchange.PathFlags
+	}{
+		"":                 {"/", 0},
+		"/":                {"/", 0},
+		"//":               {"/", 0},
+		"/a":               {"/a", 0},
+		"/a/":              {"/a", 0},
+		"/a//b":            {"/a/b", 0},
+		"/a/./b":           {"/a/b", 0},
+		"/a/../b":          {"/b", 0},
+		"/a/b/..":          {"/a", 0},
+		"/a/b/../":         {"/a", 0},
+		"/../../a":         {"/a", 0},
+		"/a//../b":         {"/b", 0},
+		"/.":               {"/", 0},
+		"/..":              {"/", 0},
+		"/...":             {"/...", 0},
+		"/.a/..b":          {"/.a/..b", 0},
+		"/%61%2D%7e%5F":    {"/a-~_", 0},
+		"/%2e%2E/a":        {"/a", 0},
+		"/a/.%2e/b":        {"/b", 0},
+		"/a%20b%3f":        {"/a%20b%3F", 0},
+		"/%25%32%35":       {"/%2525", 0},
+		"/%c3%a9":          {"/%C3%A9", 0},
+		"/é":               {"/é", 0},
+		"/a;b=c,d@e":       {"/a;b=c,d@e", 0},
+		"/a%2fb":           {"/a%2Fb", exchange.EncodedSlash},
+		"/a%5Cb":           {"/a%5Cb", exchange.EncodedSlash},
+		"/a%00":            {"/a%00", exchange.EncodedSlash},
+		"/a\\b":            {"/a\\b", exchange.EncodedSlash},
+		"/a%":              {"/a%", exchange.InvalidPath},
+		"/a%4":             {"/a%4", exchange.InvalidPath},
+		"/a%zz":            {"/a%zz", exchange.InvalidPath},
+		"/a#b":             {"/a#b", exchange.InvalidPath},
+		"/a\xa0":           {"/a\xa0", exchange.InvalidPath},
+		"/a b":             {"/a b", exchange.InvalidPath},
+		"/%2F/../%2e%2e/x": {"/x", exchange.EncodedSlash},
+	}
+	for raw, want := range tests {
+		t.Run(raw, func(t *testing.T) {
+			got, flags := exchange.NormalizePath([]byte("kept"), []byte(raw))
+			if string(got) != "kept"+want.path || flags != want.flags {
+				t.Errorf("got %q, %b; want %q, %b", got, flags, "kept"+want.path, want.flags)
+			}
+		})
+	}
+}
+
+// checkPath holds what must hold for every path.
+func checkPath(t interface{ Errorf(string, ...any) }, raw string) {
+	got, flags := exchange.NormalizePath(nil, []byte(raw))
+	path := string(got)
+	if path[0] != '/' || len(path) > 1 && strings.HasSuffix(path, "/") || strings.Contains(path, "//") {
+		t.Errorf("%q became %q", raw, path)
+	}
+	for s := range strings.SplitSeq(path, "/") {
+		if s == "." || s == ".." {
+			t.Errorf("%q became %q, which has a dot segment", raw, path)
+		}
+	}
+	if flags&exchange.InvalidPath != 0 {
+		return
+	}
+	again, _ := exchange.NormalizePath(nil, got)
+	if string(again) != path {
+		t.Errorf("%q became %q and that %q", raw, path, again)
+	}
+}
+
+func TestNormalizePathProperties(t *testing.T) {
+	piece := rapid.SampledFrom([]string{"/", "//", ".", "..", "%2e", "%2E", "a", "%61", "%2f", "%5c", "%00", "%25", "%", "%4", "é", "\xa0", "\\", "#", " ", ";", "b"})
+	rapid.Check(t, func(t *rapid.T) {
+		checkPath(t, "/"+strings.Join(rapid.SliceOf(piece).Draw(t, "pieces"), ""))
+	})
+}
+
+// escapes reports whether net/http's router leads raw to the route /pay/{id}
+// although the path made ready does not look like it.
+func escapes(raw string) bool {
+	u, err := url.ParseRequestURI(raw)
+	if err != nil {
+		return false
+	}
+	got, flags := exchange.NormalizePath(nil, []byte(strings.SplitN(raw, "?", 2)[0]))
+	if flags != 0 {
+		return false
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/pay/{id}", func(http.ResponseWriter, *http.Request) {})
+	_, pattern := mux.Handler(&http.Request{Method: "GET", URL: u, Host: "h"})
+	if pattern == "" {
+		return false
+	}
+	segments := strings.Split(string(got), "/")
+	return len(segments) != 3 || segments[1] != "pay"
+}
+
+func TestNoSpellingEscapesNetHTTP(t *testing.T) {
+	piece := rapid.SampledFrom([]string{"/", "pay", "p%61y", "%70ay", "..", "%2e%2e", ".", "%2e", "//", "x", "%41", "?", "a/.."})
+	rapid.Check(t, func(t *rapid.T) {
+		raw := "/" + strings.Join(rapid.SliceOfN(piece, 0, 8).Draw(t, "pieces"), "")
+		if escapes(raw) {
+			t.Errorf("%q reaches /pay/{id} unseen", raw)
+		}
+	})
+}
+
+func FuzzNormalizePath(f *testing.F) {
+	for _, s := range []string{"/", "/a/../b", "/%2e%2e/pay/1", "/pay/%41", "//pay//1/", "/a%2fb"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		checkPath(t, raw)
+		if strings.HasPrefix(raw, "/") && escapes(raw) {
+			t.Errorf("%q reaches /pay/{id} unseen", raw)
+		}
+	})
+}
+
+func TestNormalizePathDoesNotAllocate(t *testing.T) {
+	dst, raw := make([]byte, 0, 64), []byte("/users/%34%32/./payments/")
+	if n := testing.AllocsPerRun(100, func() { exchange.NormalizePath(dst, raw) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
