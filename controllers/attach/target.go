@@ -98,6 +98,7 @@ func (a *attachment) describe(t *Target, s *service, won []*slot) {
 		if sl.workload == nil {
 			continue
 		}
+		t.Ports = append(t.Ports, sl.number)
 		for _, h := range sl.workload.identity(a.identity).IdentityHeaders {
 			believed[h]++
 		}
@@ -110,6 +111,8 @@ func (a *attachment) describe(t *Target, s *service, won []*slot) {
 			}
 		}
 	}
+	slices.Sort(t.Ports)
+	t.Ports = slices.Compact(t.Ports)
 	slices.Sort(t.Bypass)
 	t.Bypass = slices.Compact(t.Bypass)
 	for p := range pods {

@@ -94,7 +94,9 @@ type Target struct {
 	Reason v1alpha1.ConditionReason
 	// Message is empty where there is nothing to say.
 	Message string
-	// Pods on whose ports the policy was accepted, by name.
+	// Ports are the container ports at which the policy was accepted, by number.
+	Ports []uint16
+	// Pods that have one of them, by name.
 	Pods []Pod
 	// Bypass are sentences about how clients reach these pods around the sidecar.
 	Bypass []string

@@ -71,8 +71,8 @@ func chooseStore(in *Input, p *v1alpha1.RateLimitPolicy, d *draft) problem {
 				"name another store, or set scope to Pod.", in.Namespace, name)}
 	}
 	if secret := s.Secret(in.Namespace); secret != "" && in.Credentials[name] == "" {
-		d.warning = fmt.Sprintf("Warning: The Secret %s with the credentials of store %q is not in the operator's namespace; "+
-			"until it is, failurePolicy %s holds.", secret, name, failurePolicy(p))
+		d.warning = fmt.Sprintf("Warning: The Secret %s with the credentials of store %q is not in the operator's namespace, or not labelled "+
+			"weir.dev/use: \"true\"; until it is, failurePolicy %s holds.", secret, name, failurePolicy(p))
 	}
 	d.policy.Store = name
 	return problem{}

@@ -21,7 +21,7 @@ func Compile(in Input) Output {
 	var verdicts []Verdict
 	for i := range in.RateLimitPolicies {
 		p := &in.RateLimitPolicies[i]
-		v := Verdict{Policy: attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: p.Name}, Generation: p.Generation}
+		v := Verdict{Policy: attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: p.Name}, UID: p.UID, Generation: p.Generation}
 		d, why := check(&in, p)
 		if why.reason != "" {
 			v.refuse(why, p.Spec.TargetRefs)

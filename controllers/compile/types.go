@@ -4,6 +4,7 @@ package compile
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
@@ -58,6 +59,7 @@ type Workload struct {
 // Verdict is whether a policy was accepted, and where.
 type Verdict struct {
 	Policy     attach.PolicyID
+	UID        types.UID
 	Generation int64
 	// Reason and Message of the condition Accepted.
 	Reason  v1alpha1.ConditionReason

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/attach"
 )
@@ -31,19 +33,19 @@ func (v *Verdict) refuse(why problem, refs []v1alpha1.TargetRef) {
 // later are the kinds that this version does not enforce.
 func later(in *Input) []Verdict {
 	var out []Verdict
-	add := func(kind, name string, generation int64, refs []v1alpha1.TargetRef) {
-		v := Verdict{Policy: attach.PolicyID{Kind: kind, Name: name}, Generation: generation}
+	add := func(kind string, m *metav1.ObjectMeta, refs []v1alpha1.TargetRef) {
+		v := Verdict{Policy: attach.PolicyID{Kind: kind, Name: m.Name}, UID: m.UID, Generation: m.Generation}
 		v.refuse(problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(
 			"spec: This version of Weir does not support %s: nothing of it is enforced.", kind)}, refs)
 		out = append(out, v)
 	}
 	for i := range in.IdempotencyPolicies {
 		p := &in.IdempotencyPolicies[i]
-		add(v1alpha1.KindIdempotencyPolicy, p.Name, p.Generation, p.Spec.TargetRefs)
+		add(v1alpha1.KindIdempotencyPolicy, &p.ObjectMeta, p.Spec.TargetRefs)
 	}
 	for i := range in.CallbackRoutes {
 		p := &in.CallbackRoutes[i]
-		add(v1alpha1.KindCallbackRoute, p.Name, p.Generation, sourceTargets(&p.Spec.Source))
+		add(v1alpha1.KindCallbackRoute, &p.ObjectMeta, sourceTargets(&p.Spec.Source))
 	}
 	return out
 }

@@ -69,7 +69,8 @@ type TLS struct {
 	CA string `json:"ca,omitempty"`
 }
 
-// Credentials name a Secret of the operator's namespace with the keys username,
+// Credentials name a Secret of the operator's namespace that is labelled
+// weir.dev/use: "true", with the keys username,
 // password, tls.crt and tls.key, all optional.
 type Credentials struct {
 	Secret string `json:"secret,omitempty"`
