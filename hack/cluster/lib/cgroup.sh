@@ -10,9 +10,10 @@ wanted_v2="cpu cpuset memory pids"
 
 cgroup_v2() { [ -e "$cgroups/cgroup.controllers" ]; }
 
-# v1_hierarchies prints the folders in which hierarchies are mounted, also
-# those of several controllers (cpu,cpuacct), each once.
-v1_hierarchies() { awk '$3 == "cgroup" {print $2}' /proc/self/mounts | sort -u; }
+# hierarchies TYPE… prints where hierarchies are mounted, each once; one may
+# hold several controllers (cpu,cpuacct), and beside those of v1 there may be
+# one of type cgroup2 without controllers, in which runc makes folders too.
+hierarchies() { awk -v types=" $* " 'index(types, " " $3 " ") {print $2}' /proc/self/mounts | sort -u; }
 
 cgroup_problem() {
   local c
@@ -39,7 +40,7 @@ cgroup_make() {
     done
     return
   fi
-  for dir in $(v1_hierarchies); do
+  for dir in $(hierarchies cgroup); do
     mkdir -p "$dir/$cgroup"
     # A new cpuset is empty, and nothing can run in it.
     if [ -e "$dir/$cgroup/cpuset.cpus" ]; then
@@ -52,7 +53,7 @@ cgroup_make() {
 # cgroup_remove waits for the kernel to let go of processes just killed.
 cgroup_remove() {
   local dir try
-  for dir in "$cgroups" $(v1_hierarchies); do
+  for dir in $(hierarchies cgroup cgroup2); do
     for try in $(seq 50); do
       [ -d "$dir/$cgroup" ] || break
       find "$dir/$cgroup" -depth -type d -exec rmdir {} \; 2>/dev/null || true

@@ -61,12 +61,17 @@ start() {
   program[$!]=$name
 }
 
-# kubelet runs in a mount namespace of its own, in which files of its own stand
-# in for six settings of the whole machine's kernel that it would change.
-kubelet_without_sysctls() {
+# The kubelet runs in one more mount namespace. In it files of its own stand in
+# for six settings of the whole machine's kernel that it would change, and what
+# it writes to /var/lib/kubelet (a path that it can't be talked out of) is kept
+# in memory. Its other mounts are shared with containerd as usual.
+contained_kubelet() {
   # shellcheck disable=SC2016  # the inner shell expands it
   exec unshare --mount --propagation unchanged bash -euc '
     mount --make-rprivate /proc
+    mkdir -p /run/varlib/upper /run/varlib/work
+    mount -t overlay -o lowerdir=/var/lib,upperdir=/run/varlib/upper,workdir=/run/varlib/work overlay /var/lib
+    mount --make-private /var/lib
     for s in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
       [ -e /proc/sys/$s ] || continue
       mkdir -p /run/sysctl/${s%/*}
@@ -123,7 +128,7 @@ start containerd containerd -c "$here/conf/containerd.toml"
 control_plane
 until ctr -a /run/containerd/containerd.sock version >/dev/null 2>&1; do check; sleep 0.1; done
 ctr -a /run/containerd/containerd.sock -n k8s.io images import "$here/node-images.tar" >"$here/log/images.log" 2>&1
-start kubelet kubelet_without_sysctls --config="$here/conf/kubelet.yaml" --kubeconfig="$here/kubelet.kubeconfig" \
+start kubelet contained_kubelet --config="$here/conf/kubelet.yaml" --kubeconfig="$here/kubelet.kubeconfig" \
   --root-dir="$here/kubelet" --cert-dir="$here/kubelet/pki" --hostname-override="$node" --node-ip="$(both "$node_ip" "$node_ip6")"
 start kube-proxy kube-proxy --config="$here/conf/kube-proxy.yaml"
 # Children that are not ours (shims whose parent has left) are reaped by bash.

@@ -33,13 +33,15 @@ cmd_kubeconfig() {
 }
 
 cmd_load() {
-  local file
+  local file out
   [ $# -gt 0 ] || die "which archives? Say: cluster load FILE…"
   pid_or_die node >/dev/null
   for file in "$@"; do
     [ -r "$file" ] || die "cannot read $file"
-    cmd_exec_node ctr -a /run/containerd/containerd.sock -n k8s.io images import - <"$file" ||
-      die "$file could not be loaded: is it a docker or OCI archive?"
+    out="$(cmd_exec_node ctr -a /run/containerd/containerd.sock -n k8s.io images import - <"$file" 2>&1)" ||
+      die "$file could not be loaded (is it a docker or OCI archive?): $out"
+    # ctr repeats its lines as they change.
+    awk '/saved/ && !seen[$1]++ {print "loaded " $1}' <<<"$out" >&2
   done
 }
 
