@@ -72,8 +72,9 @@ type Timeouts struct {
 // Metrics are called from many goroutines and must not block.
 type Metrics struct {
 	// Request is called once for each request with the status that the client
-	// got, 0 when it got none.
-	Request func(port uint16, status int)
+	// got, 0 when it got none, and when its head had been read; zero for a head
+	// that could not be.
+	Request func(port uint16, status int, start time.Time)
 	// UpstreamError is called for each request that the application did not
 	// answer, or not whole.
 	UpstreamError func(port uint16, reason UpstreamError)
@@ -126,7 +127,7 @@ func (c *Config) setDefaults() {
 		c.Logger = slog.Default()
 	}
 	if c.Metrics.Request == nil {
-		c.Metrics.Request = func(uint16, int) {}
+		c.Metrics.Request = func(uint16, int, time.Time) {}
 	}
 	if c.Metrics.UpstreamError == nil {
 		c.Metrics.UpstreamError = func(uint16, UpstreamError) {}

@@ -132,7 +132,7 @@ func (t *txn) refuseHead(d exchange.Denial) bool {
 	t.target = target{}
 	_ = t.body.start(t.br, noBody, 0)
 	t.answer(d)
-	t.s.cfg.Metrics.Request(t.c.target.Port, t.status)
+	t.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
 	return false
 }
 

@@ -98,7 +98,7 @@ func (t *txn) serve() (keep bool) {
 	} else {
 		t.run()
 	}
-	t.c.s.cfg.Metrics.Request(t.c.target.Port, t.status)
+	t.c.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
 	t.end()
 	return !t.close
 }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weir.dev/weir/cmd/weir/internal/finding"
+	"weir.dev/weir/cmd/weir/internal/kube"
+	"weir.dev/weir/cmd/weir/internal/local"
+	"weir.dev/weir/cmd/weir/internal/term"
+)
+
+// errFound makes the exit code 1 after the findings were printed.
+var errFound = errors.New("there are errors, see above")
+
+func checkCommand() *cobra.Command {
+	var flags kube.Flags
+	var output string
+	var files []string
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Check the installation and its policies, or policy files with -f",
+		Long: `Check looks at the cluster, the installation, pods and policies, and prints what
+it finds: each with a code that stays the same, and what to do about it. With -f
+it checks policy files and needs no cluster. It exits with 1 when anything is an
+error.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var all []finding.Finding
+			var err error
+			if len(files) > 0 {
+				all, err = checkFiles(cmd.Context(), files, cmd.InOrStdin())
+			} else {
+				all, err = checkCluster(cmd.Context(), &flags, cmd.ErrOrStderr())
+			}
+			if err != nil {
+				return err
+			}
+			if output != "table" {
+				if all == nil {
+					all = []finding.Finding{}
+				}
+				err = term.Encode(cmd.OutOrStdout(), output, all)
+			} else {
+				printFindings(cmd.OutOrStdout(), all)
+			}
+			if err == nil && finding.Worst(all) {
+				return errFound
+			}
+			return err
+		},
+	}
+	flags.Add(c.Flags())
+	c.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file to check without a cluster; may be given several times, - is standard input")
+	return c
+}
+
+func checkCluster(ctx context.Context, flags *kube.Flags, progress io.Writer) ([]finding.Finding, error) {
+	c, err := flags.Open()
+	if err != nil {
+		return nil, err
+	}
+	var all []finding.Finding
+	p := term.New(progress)
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) ([]finding.Finding, error)
+	}{{"installation", c.CheckInstallation}, {"pods", c.CheckPods}, {"policies", c.CheckPolicies}} {
+		p.Printf("checking %s\n", part.name)
+		found, err := part.do(ctx)
+		all = append(all, found...)
+		if err != nil {
+			if finding.Worst(all) {
+				return all, nil // what is missing explains the error
+			}
+			return nil, fmt.Errorf("check %s: %w", part.name, err)
+		}
+	}
+	return all, nil
+}
+
+// checkFiles is what the API server and the operator would say of files.
+func checkFiles(ctx context.Context, paths []string, stdin io.Reader) ([]finding.Finding, error) {
+	files, err := local.NewFiles(paths)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := files.Read(ctx, stdin)
+	if err != nil {
+		var all []finding.Finding
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			all = append(all, finding.New(finding.MalformedPolicy, "file", "%s", line))
+		}
+		return all, nil
+	}
+	result, err := local.Compile(policies, local.Implied(policies), local.Settings{})
+	if err != nil {
+		return nil, err
+	}
+	var all []finding.Finding
+	for _, v := range result.Verdicts {
+		subject := v.Kind + "/" + policies.Namespace + "/" + v.Name
+		switch {
+		case !v.Accepted:
+			all = append(all, finding.New(finding.NotAccepted, subject, "%s: %s", v.Reason, v.Message))
+		case v.Warning:
+			all = append(all, finding.New(finding.AcceptedButWarned, subject, "%s", v.Message))
+		}
+	}
+	return all, nil
+}
+
+func printFindings(w io.Writer, all []finding.Finding) {
+	p := term.New(w)
+	if len(all) == 0 {
+		p.Printf("%s Nothing is wrong.\n", p.Good("ok"))
+		return
+	}
+	for _, f := range all {
+		level := p.Warn(string(f.Level))
+		if f.Level == finding.Error {
+			level = p.Bad(string(f.Level))
+		}
+		p.Printf("%s %s %s\n  %s\n", f.Code, level, f.Subject, f.Message)
+		if f.Remedy != "" {
+			p.Printf("  %s %s\n", p.Faint("→"), f.Remedy)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"weir.dev/weir/cmd/weir/internal/local"
+	"weir.dev/weir/cmd/weir/internal/term"
+)
+
+func compileCommand() *cobra.Command {
+	var files []string
+	var out, redis string
+	c := &cobra.Command{
+		Use:   "compile -f FILE -o SNAPSHOT",
+		Short: "Compile policy files to the snapshot that a sidecar serves",
+		Long: `Compile prints, as JSON, the snapshot that the operator would send to a pod
+behind all Services that the policies name. weir-sidecar --snapshot serves it.
+What was not accepted is said on standard error, and makes the exit code 1.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return compileFiles(cmd.Context(), files, redis, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file; may be given several times, - is standard input")
+	c.Flags().StringVarP(&out, "out", "o", "-", "where the snapshot goes; - is standard output")
+	c.Flags().StringVar(&redis, "redis", "", "HOST:PORT of the store, without credentials (default: the sidecar's memory)")
+	return c
+}
+
+func compileFiles(ctx context.Context, paths []string, redis, out string, stdin io.Reader, stdout, stderr io.Writer) error {
+	files, err := local.NewFiles(paths)
+	if err != nil {
+		return err
+	}
+	policies, err := files.Read(ctx, stdin)
+	if err != nil {
+		return err
+	}
+	var settings local.Settings
+	if redis != "" {
+		r, err := local.ParseRedis(redis)
+		if err != nil {
+			return err
+		}
+		if r.Secrets != nil {
+			return errors.New("--redis: a snapshot carries no credentials; leave them out")
+		}
+		settings.Redis = r.Store
+	}
+	result, err := local.Compile(policies, local.Implied(policies), settings)
+	if err != nil {
+		return err
+	}
+	text, err := protojson.MarshalOptions{Multiline: true, Indent: "  "}.Marshal(result.Snapshot)
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if out == "-" {
+		_, err = stdout.Write(text)
+	} else {
+		err = os.WriteFile(out, text, 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	printVerdicts(term.New(stderr), result.Verdicts)
+	for _, v := range result.Verdicts {
+		if !v.Accepted {
+			return errors.New("at least one policy was not accepted, see above")
+		}
+	}
+	return nil
+}

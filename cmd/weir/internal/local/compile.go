@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"sort"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/config"
+)
+
+// ClusterID begins the Redis keys of all processes that run without a cluster.
+const ClusterID = "local"
+
+// Settings are what flags say beside files and listeners.
+type Settings struct {
+	// Redis holds counters of scope Cluster; nil: this process's memory.
+	Redis *config.Redis
+}
+
+// Result is what the operator would make of the files.
+type Result struct {
+	Snapshot *snapshot.Snapshot
+	Verdicts []Verdict
+}
+
+// Verdict is what a policy's status would say.
+type Verdict struct {
+	Kind, Name string
+	Accepted   bool
+	Reason     string
+	Message    string
+	// Warning: it is accepted, and Message says what to look at.
+	Warning bool
+}
+
+// Compile runs the operator's compiler over files and listeners.
+func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
+	cluster, err := NewCluster(p.Namespace, listeners)
+	if err != nil {
+		return Result{}, err
+	}
+	cfg := config.Default()
+	cfg.Stores = []config.Store{{Name: storeName, Redis: s.Redis, KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: "All"}}}
+	in := compile.Input{
+		Cluster: ClusterID, Namespace: p.Namespace, Config: cfg,
+		Services: cluster.Services, Pods: []corev1.Pod{cluster.Pod},
+		Credentials: map[string]string{},
+	}
+	if s.Redis != nil && s.Redis.Credentials.Secret != "" {
+		in.Credentials[storeName] = s.Redis.Credentials.Secret
+	}
+	for _, o := range p.Objects {
+		switch o := o.(type) {
+		case *v1alpha1.RateLimitPolicy:
+			in.RateLimitPolicies = append(in.RateLimitPolicies, *o)
+		case *v1alpha1.IdempotencyPolicy:
+			in.IdempotencyPolicies = append(in.IdempotencyPolicies, *o)
+		case *v1alpha1.CallbackRoute:
+			in.CallbackRoutes = append(in.CallbackRoutes, *o)
+		}
+	}
+	out := compile.Compile(in)
+	r := Result{Snapshot: &snapshot.Snapshot{Workload: &snapshot.Workload{Cluster: ClusterID, Namespace: p.Namespace, Key: "local"}}}
+	if len(out.Workloads) == 1 {
+		r.Snapshot = out.Workloads[0].Snapshot
+	}
+	for i := range out.Verdicts {
+		v := &out.Verdicts[i]
+		r.Verdicts = append(r.Verdicts, Verdict{
+			Kind: v.Policy.Kind, Name: v.Policy.Name, Accepted: v.Accepted(), Reason: string(v.Reason), Message: v.Message,
+			Warning: v.Accepted() && (v.Message != compile.AcceptedMessage || v.Reason != v1alpha1.ReasonAccepted),
+		})
+	}
+	return r, nil
+}
+
+// Implied are the listeners that the targets of policies are about, for checks
+// and for `weir compile`, where nothing listens: each port that is named, and
+// port http of Services of which none is.
+func Implied(p Policies) []Listener {
+	ports := map[string]map[string]bool{}
+	for _, o := range p.Objects {
+		for _, t := range targetRefs(o) {
+			name := string(t.Name)
+			if ports[name] == nil {
+				ports[name] = map[string]bool{}
+			}
+			if t.SectionName != "" {
+				ports[name][string(t.SectionName)] = true
+			}
+		}
+	}
+	var all []Listener
+	for service, names := range ports {
+		if len(names) == 0 {
+			names["http"] = true
+		}
+		for port := range names {
+			all = append(all, Listener{Service: service, Port: port, Protocol: "http"})
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name() < all[j].Name() })
+	return all
+}
+
+func targetRefs(o any) []v1alpha1.TargetRef {
+	switch o := o.(type) {
+	case *v1alpha1.RateLimitPolicy:
+		return o.Spec.TargetRefs
+	case *v1alpha1.IdempotencyPolicy:
+		return o.Spec.TargetRefs
+	}
+	return nil
+}

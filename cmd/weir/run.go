@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/cmd/weir/internal/local"
+	"weir.dev/weir/cmd/weir/internal/plane"
+	"weir.dev/weir/cmd/weir/internal/term"
+	"weir.dev/weir/sidecar/admin"
+)
+
+type runFlags struct {
+	files     []string
+	listeners []string
+	redis     string
+	replicas  uint32
+	admin     string
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run -f FILE --listener name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT",
+		Short: "Enforce policy files in this process, without a cluster",
+		Long: `Run compiles policy files with the operator's compiler and proxies with the
+sidecar's data plane. A listener stands for a port of a Service: its name is what
+targetRefs point to. When a file changes, the new policies take effect; a mistake
+in it is printed and the policies before go on.
+
+Without --redis, counters are in this process's memory. Processes that share a
+Redis are one system: a policy's counters are found by its namespace and name.
+--replicas says how many such processes there are, for failurePolicy
+LocalFallback.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "policy file; may be given several times, - is standard input")
+	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|auto]; may be given several times")
+	c.Flags().StringVar(&f.redis, "redis", "", "HOST:PORT or redis:// URL; several, with commas, are nodes of one Redis Cluster (default: memory)")
+	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
+	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")
+	return c
+}
+
+// running is what the flags have become.
+type running struct {
+	files     *local.Files
+	listeners []local.Listener
+	redis     local.Redis
+	replicas  uint32
+	plane     *plane.Plane
+	out       *term.Printer
+}
+
+func (f *runFlags) run(ctx context.Context, stdin io.Reader, out io.Writer) error {
+	r := &running{out: term.New(out), replicas: f.replicas}
+	var err error
+	if r.files, err = local.NewFiles(f.files); err != nil {
+		return err
+	}
+	if r.listeners, err = parseListeners(f.listeners); err != nil {
+		return err
+	}
+	if f.redis != "" {
+		if r.redis, err = local.ParseRedis(f.redis); err != nil {
+			return err
+		}
+	}
+	if f.replicas == 0 {
+		return errors.New("--replicas is 1 at least: this process counts too")
+	}
+	r.plane = plane.New(slog.New(slog.NewTextHandler(out, nil)))
+	defer r.plane.Close(10 * time.Second)
+	if err := r.apply(ctx, stdin); err != nil {
+		return err
+	}
+	if err := r.listen(); err != nil {
+		return err
+	}
+	if f.admin != "" {
+		if err := r.serveAdmin(ctx, f.admin); err != nil {
+			return err
+		}
+	}
+	for r.files.Changed(ctx, 300*time.Millisecond) {
+		if err := r.apply(ctx, nil); err != nil {
+			r.out.Printf("%s The policies before go on.\n%v\n", r.out.Bad("refused"), err)
+		}
+	}
+	r.out.Printf("Ending: requests in progress get 10 s.\n")
+	return nil
+}
+
+func parseListeners(flags []string) ([]local.Listener, error) {
+	if len(flags) == 0 {
+		return nil, errors.New("no listener is given; name at least one with --listener name=payments/http,listen=127.0.0.1:8080,upstream=127.0.0.1:9000")
+	}
+	var all []local.Listener
+	for _, s := range flags {
+		l, err := local.ParseListener(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// apply reads the files and puts what they hold into force.
+func (r *running) apply(ctx context.Context, stdin io.Reader) error {
+	policies, err := r.files.Read(ctx, stdin)
+	if err != nil {
+		return err
+	}
+	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store})
+	if err != nil {
+		return err
+	}
+	peers := map[string]uint32{}
+	for _, p := range result.Snapshot.GetRateLimitPolicies() {
+		peers[p.GetName()] = r.replicas
+	}
+	if err := r.plane.Apply(result.Snapshot, r.redis.Secrets, peers); err != nil {
+		return err
+	}
+	for _, s := range policies.Skipped {
+		r.out.Printf("%s %s\n", r.out.Warn("skipped"), s)
+	}
+	printVerdicts(r.out, result.Verdicts)
+	return nil
+}
+
+func printVerdicts(p *term.Printer, verdicts []local.Verdict) {
+	for _, v := range verdicts {
+		word := p.Good("accepted")
+		switch {
+		case !v.Accepted:
+			word = p.Bad("refused")
+		case v.Warning:
+			word = p.Warn("accepted")
+		}
+		p.Printf("%s %s %s: %s: %s\n", word, v.Kind, v.Name, v.Reason, v.Message)
+	}
+	if len(verdicts) == 0 {
+		p.Printf("The files hold no policy: everything passes.\n")
+	}
+}
+
+func (r *running) listen() error {
+	cluster, err := local.NewCluster("", r.listeners)
+	if err != nil {
+		return err
+	}
+	for i, l := range r.listeners {
+		addr, err := r.plane.Listen(l.Listen, cluster.Ports[i], l.Upstream)
+		if err != nil {
+			return err
+		}
+		r.out.Printf("listening on %s for %s, before %s\n", addr, l.Name(), l.Upstream)
+	}
+	return nil
+}
+
+func (r *running) serveAdmin(ctx context.Context, address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--admin: %w", err)
+	}
+	a := admin.New(admin.Options{
+		Version:  version,
+		Ready:    func() bool { return true },
+		Snapshot: func() *stream.SnapshotUpdate { return nil },
+		Metrics:  r.plane.Metrics,
+	})
+	s := &http.Server{Handler: a.Public(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = s.Serve(l) }()
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	r.out.Printf("health and metrics on http://%s\n", l.Addr())
+	return nil
+}
