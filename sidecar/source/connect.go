@@ -98,7 +98,7 @@ func (s *Source) connect(ctx context.Context) error {
 	timeout.Stop()
 	s.up.Store(true)
 	s.opts.Log.Info("config stream open", "operator", s.opts.Address)
-	return s.serve(ctx, out)
+	return s.serve(out)
 }
 
 // received is a message, or the error that ends the stream.
@@ -107,25 +107,27 @@ type received struct {
 	err     error
 }
 
-func (s *Source) serve(ctx context.Context, out stream.Config_ConnectClient) error {
+// serve ends with the stream, which ends with the context it was opened with.
+func (s *Source) serve(out stream.Config_ConnectClient) error {
 	in := make(chan received)
-	ended := make(chan struct{})
-	defer func() { <-ended }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	left, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
 			m, err := out.Recv()
 			select {
 			case in <- received{message: m, err: err}:
-			case <-ctx.Done():
+			case <-left:
 				return
 			}
 			if err != nil {
 				return
 			}
 		}
+	}()
+	defer func() {
+		close(left)
+		<-ended
 	}()
 	report := time.NewTicker(reportEvery)
 	defer report.Stop()
