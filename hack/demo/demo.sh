@@ -92,7 +92,7 @@ show_traffic() {
   step "Two payments of another client, bob: unaffected"
   pay bob 2
   step "What a limited client is told"
-  kubectl exec -n shop client -- /app/echo get -X POST -H "X-Client-Id: alice" -pretty http://payments/users/1/payments
+  kubectl exec -n shop client -- /app/echo get -X POST -H "X-Client-Id: alice" -whole http://payments/users/1/payments
 }
 
 # pay CLIENT N prints a line for each answer.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -40,6 +39,7 @@ type load struct {
 	n, c                    int
 	duration                time.Duration
 	summary                 bool
+	out                     printer
 	client                  *http.Client
 }
 
@@ -54,9 +54,9 @@ func get(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if r.Status == 0 || r.Status >= 400 {
 			bad += max(1, r.Count)
 		}
-		if err := json.NewEncoder(stdout).Encode(r); err != nil {
-			return err
-		}
+	}
+	if err := l.out.print(stdout, results); err != nil {
+		return err
 	}
 	if fail && bad > 0 {
 		return fmt.Errorf("%d requests failed", bad)
@@ -87,6 +87,11 @@ func parseLoad(args []string, stderr io.Writer) (*load, bool, error) {
 		return nil
 	})
 	fs.BoolVar(&l.summary, "summary", false, "print one line for each status and error, with its count")
+	fs.Func("columns", "print a table of statuses and these header fields, with commas between", func(s string) error {
+		l.out.columns = strings.Split(s, ",")
+		return nil
+	})
+	fs.BoolVar(&l.out.whole, "whole", false, "print answers as HTTP has them")
 	fail := fs.Bool("fail", false, "exit 1 if a request got no answer or one of 400 and above")
 	timeout := fs.Duration("timeout", 10*time.Second, "of one request")
 	closing := fs.Bool("close", false, "open a connection for each request")
