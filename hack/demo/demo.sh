@@ -52,26 +52,26 @@ T
 
 build_images() {
   step "Build the images, without Docker"
+  export WEIR_VERSION=demo
+  hack/image/build.sh
+  registry=weir.local pull=Never
   if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
-    hack/image/build.sh --push "$WEIR_REGISTRY"
+    registry="$WEIR_REGISTRY" pull=Always
   else
-    hack/image/build.sh
     $cluster load dist/images.tar
   fi
-  . dist/images.env
 }
 
 install_weir() {
   step "Install the chart: operator, webhook, CRDs, and a Redis for trials"
   helm upgrade --install weir charts/weir --namespace weir-system --create-namespace --wait --timeout 3m \
     --set devBackends.enabled=true \
-    --set "image.operator=$WEIR_OPERATOR_IMAGE" --set "image.sidecar=$WEIR_SIDECAR_IMAGE" \
-    --set "image.pullPolicy=$WEIR_PULL_POLICY"
+    --set image.registry="$registry" --set image.tag="$WEIR_VERSION" --set image.pullPolicy="$pull"
 }
 
 start_app() {
   step "Run a shop that knows nothing of Weir: two replicas in a namespace labelled weir.dev/inject=enabled"
-  sed "s|APP_IMAGE|$WEIR_APP_IMAGE|; s|PULL_POLICY|$WEIR_PULL_POLICY|" hack/demo/shop.yaml | kubectl apply -f -
+  sed "s|APP_IMAGE|$registry/app:$WEIR_VERSION|; s|PULL_POLICY|$pull|" hack/demo/shop.yaml | kubectl apply -f -
   kubectl rollout status -n shop deployment/payments --timeout=120s
   kubectl wait -n shop --for=condition=Ready pod/client --timeout=60s
   kubectl get pods -n shop

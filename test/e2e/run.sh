@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# make e2e: builds the images, starts the one-node cluster of hack/cluster unless
+# it is up (or uses a foreign one), installs the chart and runs test/e2e.
+#
+#   E2E_RUN=<pattern>          which tests (go test -run)
+#   E2E_KEEP=1                 leave a cluster up that this has started
+#   WEIR_KUBECONTEXT=<name>    a foreign cluster, with WEIR_REGISTRY to push to
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+cluster="$PWD/hack/cluster/cluster"
+version="${WEIR_VERSION:-e2e}"
+export WEIR_VERSION="$version"
+registry=weir.local
+say() { printf '\n== [%4ds] %s\n' "$SECONDS" "$*"; }
+
+started=
+cleanup() {
+  if [ -n "$started" ] && [ -z "${E2E_KEEP:-}" ]; then "$cluster" down; fi
+}
+trap cleanup EXIT
+
+if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+  registry="${WEIR_REGISTRY:?names the registry that $WEIR_KUBECONTEXT pulls from}"
+  say "cluster $WEIR_KUBECONTEXT, images pushed to $registry"
+  export E2E_KUBECTL="kubectl --context $WEIR_KUBECONTEXT" E2E_HELM="helm --kube-context $WEIR_KUBECONTEXT"
+  export E2E_PULL_POLICY=Always
+else
+  "$cluster" can
+  say "the one-node cluster"
+  if ! "$cluster" status >/dev/null 2>&1; then
+    started=1
+    "$cluster" up
+  fi
+  export E2E_KUBECTL="$cluster kubectl" E2E_HELM="$cluster helm" E2E_NODE="$cluster exec-node"
+  export E2E_PULL_POLICY=Never
+fi
+
+say "images"
+hack/image/build.sh
+[ -n "${WEIR_KUBECONTEXT:-}" ] || "$cluster" load dist/images.tar
+export E2E_APP_IMAGE="$registry/app:$version"
+
+say "chart"
+$E2E_HELM upgrade --install weir "$PWD/charts/weir" --namespace weir-system --create-namespace --wait --timeout 3m \
+  --set devBackends.enabled=true --set image.registry="$registry" --set image.tag="$version" \
+  --set image.pullPolicy="$E2E_PULL_POLICY"
+
+say "tests"
+go test -tags e2e -count=1 -v -timeout 20m ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e
