@@ -34,7 +34,7 @@ func drawRule(t *rapid.T, a Algorithm) Rule {
 // at which the algorithm lets go of something.
 func drawGap(t *rapid.T, r Rule, d Decision) int64 {
 	width := r.window / Slots
-	gaps := []int64{0, 0, 0, 1, width, r.window, r.window - width, d.Retry, d.Reset, int64(r.Interval()), rapid.Int64Range(0, r.window).Draw(t, "any")}
+	gaps := []int64{0, 0, 0, 1, width, r.window, r.window - width, 2 * r.window, d.Retry, d.Reset, int64(r.Interval()), rapid.Int64Range(0, r.window).Draw(t, "any")}
 	gap := rapid.SampledFrom(gaps).Draw(t, "gap") + rapid.Int64Range(-1, 1).Draw(t, "off")
 	return max(0, gap)
 }
@@ -210,6 +210,32 @@ func TestStateHeals(t *testing.T) {
 		}
 		if d.Remaining != want {
 			t.Fatalf("after %d µs %d of %d remain", end, d.Remaining, want)
+		}
+	})
+}
+
+// TestForgettingWhatHasExpired: a state that says it has expired decides as a fresh
+// one does.
+func TestForgettingWhatHasExpired(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRule(t, rapid.SampledFrom([]Algorithm{SlidingWindow, TokenBucket, FixedWindow}).Draw(t, "algorithm"))
+		var s, fresh State
+		var d Decision
+		now := rapid.Int64Range(0, 10*r.window).Draw(t, "start")
+		for range rapid.IntRange(1, 30).Draw(t, "requests") {
+			now += drawGap(t, r, d)
+			d = r.Take(&s, now, true)
+		}
+		for _, at := range []int64{now + d.Reset - 1, now + d.Reset, now + drawGap(t, r, d), now + 3*r.window, now + 40*r.window} {
+			if !s.Expired(at) {
+				continue
+			}
+			if diff := cmp.Diff(r.Take(&fresh, at, false), r.Take(&s, at, false)); diff != "" {
+				t.Fatalf("at %d (-fresh +expired)\n%s", at-now, diff)
+			}
+		}
+		if !s.Expired(now + 40*r.window) {
+			t.Fatal("a state does not expire")
 		}
 	})
 }

@@ -53,18 +53,22 @@ func TestScriptIsTheCore(t *testing.T) {
 		id := "p/" + strconv.Itoa(run)
 		var state limiter.State
 		var d limiter.Decision
+		var receipts []int64
 		now := int64(200_000_000_000_000) + rapid.Int64Range(0, 1e9).Draw(t, "start")
 		r := drawRule(t)
 		for range rapid.IntRange(1, 40).Draw(t, "requests") {
 			switch rapid.IntRange(0, 12).Draw(t, "what") {
 			case 0:
-				r = drawRule(t)
+				r, receipts = drawRule(t), nil
 			case 1:
 				now += rapid.Int64Range(-20e6, 20e6).Draw(t, "step")
 			case 2:
-				if d.Allowed {
-					refund(t, s, id, r, d.Receipt)
-					r.Refund(&state, now, d.Receipt)
+				if len(receipts) > 0 {
+					i := rapid.IntRange(0, len(receipts)-1).Draw(t, "receipt")
+					at(t, s, now)
+					refund(t, s, id, r, receipts[i])
+					r.Refund(&state, now, receipts[i])
+					receipts = append(receipts[:i], receipts[i+1:]...)
 				}
 			}
 			gap := rapid.SampledFrom([]int64{0, 0, 0, 1, d.Retry, d.Reset, r.Window() / 16, r.Window(), int64(r.Interval())}).Draw(t, "gap")
@@ -74,7 +78,9 @@ func TestScriptIsTheCore(t *testing.T) {
 			if err := s.Take(context.Background(), ops); err != nil {
 				t.Fatal(err)
 			}
-			d = r.Take(&state, now, true)
+			if d = r.Take(&state, now, true); d.Allowed {
+				receipts = append(receipts, d.Receipt)
+			}
 			if diff := cmp.Diff(d, ops[0].Decision); diff != "" {
 				raw, _ := s.conn.Load().Get(context.Background(), s.key(&ops[0])).Result()
 				t.Fatalf("at %d under %+v, stored %q (-core +script):\n%s", now, r, raw, diff)

@@ -126,6 +126,40 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
+func TestShadowDoesNotCountForOthers(t *testing.T) {
+	s := dial(t, options(redistest.Start(t).Addr))
+	r := mustRule(t, limiter.SlidingWindow, 3, 3600, 0)
+	for i := range 4 {
+		got := take(t, s,
+			limiter.Op{ID: "p/shadow", Rule: mustRule(t, limiter.SlidingWindow, 1, 3600, 0), Key: key(1), Shadow: true},
+			limiter.Op{ID: "p/real", Rule: r, Key: key(1)})
+		if want := i < 3; got[1].Decision.Allowed != want || got[0].Decision.Allowed != (i == 0) {
+			t.Errorf("request %d: %+v", i, got)
+		}
+	}
+}
+
+// TestUnspentIsNotRefunded: in a slot where one limit denied, the other has spent
+// nothing, and must get nothing back.
+func TestUnspentIsNotRefunded(t *testing.T) {
+	opts := options(redistest.StartCluster(t).Addr)
+	opts.Mode = Cluster
+	s := dial(t, opts)
+	wide, narrow := mustRule(t, limiter.SlidingWindow, 10, 3600, 0), mustRule(t, limiter.SlidingWindow, 1, 3600, 0)
+	for range 20 {
+		take(t, s,
+			limiter.Op{ID: "p/wide", Rule: wide, Key: key(1)}, limiter.Op{ID: "p/narrow", Rule: narrow, Key: key(1)},
+			limiter.Op{ID: "p/other", Rule: wide, Key: key(2)})
+	}
+	eventually(t, "the refunds of the other slot have arrived", func() bool {
+		got := take(t, s, limiter.Op{ID: "p/other", Rule: wide, Key: key(2), Shadow: false}, limiter.Op{ID: "p/narrow", Rule: narrow, Key: key(1)})
+		return got[0].Decision.Remaining == 9
+	})
+	if got := take(t, s, limiter.Op{ID: "p/wide", Rule: wide, Key: key(1)})[0].Decision.Remaining; got != 8 {
+		t.Errorf("the wide limit has %d left after two of ten, want 8", got)
+	}
+}
+
 // TestSlotsOfACluster: in a cluster each key is a call of its own; what some have
 // spent comes back when another denies.
 func TestSlotsOfACluster(t *testing.T) {
