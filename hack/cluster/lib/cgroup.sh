@@ -5,8 +5,7 @@
 # that the kubelet puts its pods in. With cgroup v1 it is in each hierarchy.
 
 cgroups=/sys/fs/cgroup
-wanted_v1="cpu cpuset memory pids"
-wanted_v2="cpu cpuset memory pids"
+wanted="cpu cpuset memory pids"
 
 cgroup_v2() { [ -e "$cgroups/cgroup.controllers" ]; }
 
@@ -17,29 +16,39 @@ hierarchies() { awk -v types=" $* " 'index(types, " " $3 " ") {print $2}' /proc/
 
 cgroup_problem() {
   local c
-  if cgroup_v2; then
-    for c in $wanted_v2; do
-      grep -qw "$c" "$cgroups/cgroup.controllers" || { echo "cgroup v2 has no $c controller here"; return; }
-      grep -qw "$c" "$cgroups/cgroup.subtree_control" || { echo "+$c" >"$cgroups/cgroup.subtree_control"; } 2>/dev/null ||
-        { echo "cgroup v2: the $c controller cannot be enabled in $cgroups (in a container, move its processes into a child cgroup first)"; return; }
-    done
-  else
-    for c in $wanted_v1; do
+  for c in $wanted; do
+    if ! cgroup_v2; then
       [ -w "$cgroups/$c" ] || { echo "no cgroup v2, and no writable cgroup v1 hierarchy $cgroups/$c"; return; }
-    done
-  fi
+    elif ! grep -qw "$c" "$cgroups/cgroup.controllers"; then
+      echo "cgroup v2 has no $c controller here"
+      return
+    # The root of all cgroups, which alone has no type, may hold processes and children with controllers.
+    elif ! grep -qw "$c" "$cgroups/cgroup.subtree_control" && [ -e "$cgroups/cgroup.type" ] && [ -s "$cgroups/cgroup.procs" ]; then
+      echo "cgroup v2: $c cannot be enabled below $cgroups while processes are in it (in a container, move them into a child cgroup first)"
+      return
+    fi
+  done
 }
 
-cgroup_make() {
+cgroup_make() { if cgroup_v2; then cgroup_make_v2; else cgroup_make_v1; fi; }
+
+# The kubelet wants every controller it knows that the root has. What was off
+# is noted, for cgroup_remove to turn off again.
+cgroup_make_v2() {
+  local c
+  mkdir -p "$cgroups/$cgroup"
+  for c in $(<"$cgroups/cgroup.controllers"); do
+    if ! grep -qw "$c" "$cgroups/cgroup.subtree_control"; then
+      { echo "+$c" >"$cgroups/cgroup.subtree_control"; } 2>/dev/null || continue
+      echo "$c" >>"$state/cgroup.enabled"
+    fi
+    # Some (rdma, misc) are of no use to anyone here and not worth a failure.
+    { echo "+$c" >"$cgroups/$cgroup/cgroup.subtree_control"; } 2>/dev/null || true
+  done
+}
+
+cgroup_make_v1() {
   local dir
-  if cgroup_v2; then
-    mkdir -p "$cgroups/$cgroup"
-    # What the kernel offers and no one needs (rdma, misc) is not worth a failure.
-    for dir in $(cat "$cgroups/$cgroup/cgroup.controllers"); do
-      { echo "+$dir" >"$cgroups/$cgroup/cgroup.subtree_control"; } 2>/dev/null || true
-    done
-    return
-  fi
   for dir in $(hierarchies cgroup); do
     mkdir -p "$dir/$cgroup"
     # A new cpuset is empty, and nothing can run in it.
@@ -52,7 +61,7 @@ cgroup_make() {
 
 # cgroup_remove waits for the kernel to let go of processes just killed.
 cgroup_remove() {
-  local dir try
+  local dir try c
   for dir in $(hierarchies cgroup cgroup2); do
     for try in $(seq 50); do
       [ -d "$dir/$cgroup" ] || break
@@ -61,4 +70,7 @@ cgroup_remove() {
     done
     [ ! -d "$dir/$cgroup" ] || say "could not remove $dir/$cgroup: something still runs in it ($try tries)"
   done
+  [ ! -e "$state/cgroup.enabled" ] || while read -r c; do
+    { echo "-$c" >"$cgroups/cgroup.subtree_control"; } 2>/dev/null || true
+  done <"$state/cgroup.enabled"
 }

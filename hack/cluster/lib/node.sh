@@ -47,7 +47,9 @@ prepare_network() {
     ip addr add "$node_ip6/64" dev eth0 nodad
   fi
   ip link set eth0 up
-  # Nothing leads out, and who tries learns it at once instead of waiting.
+  # Nothing leads out, and who tries learns it at once, each time.
+  echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
+  [ ! -e /proc/sys/net/ipv6/icmp/ratelimit ] || echo 0 >/proc/sys/net/ipv6/icmp/ratelimit
   ip route add unreachable default
   ! ipv6 || ip -6 route add unreachable default
 }
