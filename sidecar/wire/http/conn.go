@@ -167,6 +167,12 @@ func (c *conn) extendDeadlines(now time.Time) {
 	_ = c.nc.SetWriteDeadline(now.Add(stall))
 }
 
+// resetDeadlines puts them back after a shorter one.
+func (c *conn) resetDeadlines() {
+	c.deadlines = time.Time{}
+	c.extendDeadlines(time.Now())
+}
+
 // closeIfIdle ends the connection unless a request is being served on it.
 func (c *conn) closeIfIdle() {
 	if c.state.CompareAndSwap(idle, closing) {

@@ -22,6 +22,8 @@ type pump struct {
 	running atomic.Bool
 	// read: the whole body has been taken from the client.
 	read atomic.Bool
+	// failed: clientErr is set, and the pump about to be done.
+	failed atomic.Bool
 	// clientErr is why the client's body ended early; valid once done.
 	clientErr error
 	// upstreamErr is why the application takes no more of it; valid once done.
@@ -36,6 +38,7 @@ func (p *pump) start(t *txn, u *upConn) {
 	p.started = true
 	p.clientErr, p.upstreamErr = nil, nil
 	p.read.Store(false)
+	p.failed.Store(false)
 	p.running.Store(true)
 	if p.buf == nil {
 		p.buf = make([]byte, bulk)
@@ -51,6 +54,7 @@ func (p *pump) run(t *txn, u *upConn) {
 	last := t.x.Start
 	stall := t.s.cfg.Timeouts.Stall
 	_ = u.SetWriteDeadline(last.Add(stall))
+	_ = t.c.nc.SetReadDeadline(last.Add(stall))
 	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	for {
 		n, err := t.body.Read(p.buf[chunkRoom : bulk-2-len(lastChunk)])
@@ -58,6 +62,7 @@ func (p *pump) run(t *txn, u *upConn) {
 		p.read.Store(ended)
 		if err != nil && !ended {
 			p.clientErr = err
+			p.failed.Store(true)
 			// The application must not take the part for the whole.
 			_ = u.Close()
 			return
@@ -74,7 +79,7 @@ func (p *pump) run(t *txn, u *upConn) {
 		if now := time.Now(); now.Sub(last) > stall/4 {
 			last = now
 			_ = u.SetWriteDeadline(now.Add(stall))
-			t.c.extendDeadlines(now)
+			_ = t.c.nc.SetReadDeadline(now.Add(stall))
 		}
 	}
 }
@@ -112,6 +117,11 @@ func (p *pump) finish(t *txn, u *upConn) bool {
 		return true
 	}
 	p.started = false
+	defer t.c.resetDeadlines()
+	if p.failed.Load() {
+		<-p.done
+		return false
+	}
 	if p.read.Load() {
 		// Nothing is left but a write that is about to end.
 		timer := time.NewTimer(100 * time.Millisecond)
@@ -128,8 +138,8 @@ func (p *pump) finish(t *txn, u *upConn) bool {
 		_ = u.Close()
 		_ = t.c.nc.SetReadDeadline(aLongTimeAgo())
 		<-p.done
-		_ = t.c.nc.SetReadDeadline(time.Time{})
-		t.c.deadlines = time.Time{}
+		// It is we who ended it, not the client.
+		p.clientErr = nil
 		return false
 	}
 	return p.clientErr == nil && p.upstreamErr == nil

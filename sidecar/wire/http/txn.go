@@ -179,6 +179,10 @@ func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 		}
 		t.expects100 = false
 	}
+	if !t.body.inBuffer() {
+		_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Stall))
+		defer t.c.resetDeadlines()
+	}
 	for !t.body.ended {
 		if d, ok := t.grow(limit); !ok {
 			return d, false
@@ -241,7 +245,7 @@ func (t *txn) discard() bool {
 		return true
 	}
 	_ = t.c.nc.SetReadDeadline(time.Now().Add(time.Second))
-	t.c.deadlines = time.Time{}
+	defer t.c.resetDeadlines()
 	if cap(t.out) < 4096 {
 		t.out = make([]byte, 0, 4096)
 	}
