@@ -57,18 +57,35 @@ func (a *Admin) Drain() {
 // Public is the handler of port 16000.
 func (a *Admin) Public() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", a.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.opts.Metrics.registry, promhttp.HandlerOpts{}))
-	for _, p := range a.opts.Probes {
-		mux.Handle("GET "+podspec.ProbePath(p.Container, p.Kind), newProbe(p, a.opts.PodIP))
-	}
+	a.public(mux)
 	return mux
 }
 
 // Local is the handler of port 16001. It must listen on loopback only.
 func (a *Admin) Local() http.Handler {
 	mux := http.NewServeMux()
+	a.local(mux)
+	return mux
+}
+
+// All is both, for a process that is no pod's.
+func (a *Admin) All() http.Handler {
+	mux := http.NewServeMux()
+	a.public(mux)
+	a.local(mux)
+	return mux
+}
+
+func (a *Admin) public(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.opts.Metrics.registry, promhttp.HandlerOpts{}))
+	for _, p := range a.opts.Probes {
+		mux.Handle("GET "+podspec.ProbePath(p.Container, p.Kind), newProbe(p, a.opts.PodIP))
+	}
+}
+
+func (a *Admin) local(mux *http.ServeMux) {
 	mux.HandleFunc("GET /dump", a.dump)
 	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
 		a.Drain()
@@ -83,7 +100,6 @@ func (a *Admin) Local() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
 }
 
 func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {

@@ -20,7 +20,7 @@ import (
 // *engine.Refusal may name the policy at fault.
 type Sink interface {
 	Apply(*snapshot.Snapshot) error
-	SetSecrets(*stream.Secrets)
+	SetSecrets(*stream.Secrets) error
 	SetPeers(map[string]uint32)
 	Report() *stream.Report
 }
@@ -87,9 +87,7 @@ func (s *Source) Restore() bool {
 	if state == nil {
 		return false
 	}
-	if state.GetSecrets() != nil {
-		s.opts.Sink.SetSecrets(state.GetSecrets())
-	}
+	s.setSecrets(state.GetSecrets())
 	s.opts.Sink.SetPeers(peers(state.GetPeers()))
 	if err := s.opts.Sink.Apply(state.GetSnapshot().GetSnapshot()); err != nil {
 		s.opts.Log.Warn("the last good state is ignored", "hash", state.GetSnapshot().GetHash(), "error", err)
@@ -126,7 +124,7 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) take(m *stream.ToSidecar) *stream.FromSidecar {
 	switch m := m.GetMessage().(type) {
 	case *stream.ToSidecar_Secrets:
-		s.opts.Sink.SetSecrets(m.Secrets)
+		s.setSecrets(m.Secrets)
 		s.state.Secrets = m.Secrets
 	case *stream.ToSidecar_Peers:
 		s.opts.Sink.SetPeers(peers(m.Peers))
@@ -139,6 +137,14 @@ func (s *Source) take(m *stream.ToSidecar) *stream.FromSidecar {
 	}
 	s.keep()
 	return nil
+}
+
+// setSecrets passes secrets on. The store whose credentials are not usable is
+// treated as one that is away.
+func (s *Source) setSecrets(v *stream.Secrets) {
+	if err := s.opts.Sink.SetSecrets(v); err != nil {
+		s.opts.Log.Warn("credentials are not usable", "error", err)
+	}
 }
 
 func (s *Source) apply(u *stream.SnapshotUpdate) *stream.FromSidecar {
