@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"slices"
+	"time"
+
+	"weir.dev/weir/api/stream"
+)
+
+const (
+	// shadowSpan is what status.shadow covers, in slots of shadowSlot.
+	shadowSpan = time.Hour
+	shadowSlot = time.Minute
+	// encryptedSpan is how long TLS at a port is remembered.
+	encryptedSpan = 5 * time.Minute
+)
+
+// counters makes of counters that grow since a sidecar's start what happened
+// lately, for the pods of one namespace.
+type counters struct {
+	pods   map[string]*podCounters
+	shadow map[limitID]*span
+}
+
+type limitID struct{ policy, limit string }
+
+type podCounters struct {
+	shadow map[limitID]uint64
+	// problems are counts by port, and seen is when they last grew.
+	problems map[uint32]uint64
+	seen     map[uint32]time.Time
+}
+
+func newCounters() *counters {
+	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}}
+}
+
+// observe takes the states of all pods there are.
+func (c *counters) observe(states []*stream.PodState, now time.Time) {
+	alive := map[string]bool{}
+	for _, s := range states {
+		alive[s.GetUid()] = true
+		c.pod(s, now)
+	}
+	for uid := range c.pods {
+		if !alive[uid] {
+			delete(c.pods, uid)
+		}
+	}
+}
+
+func (c *counters) pod(s *stream.PodState, now time.Time) {
+	p := c.pods[s.GetUid()]
+	// When what a pod counted before it was first seen here happened is not known:
+	// it is left out.
+	first := p == nil
+	if first {
+		p = &podCounters{shadow: map[limitID]uint64{}, problems: map[uint32]uint64{}, seen: map[uint32]time.Time{}}
+		c.pods[s.GetUid()] = p
+	}
+	for _, r := range s.GetReport().GetShadow() {
+		id := limitID{r.GetPolicy(), r.GetLimit()}
+		before, n := p.shadow[id], r.GetWouldDeny()
+		p.shadow[id] = n
+		if n < before {
+			before = 0 // the sidecar has started again
+		}
+		if n == before || first {
+			continue
+		}
+		if c.shadow[id] == nil {
+			c.shadow[id] = &span{}
+		}
+		c.shadow[id].add(now, n-before)
+	}
+	for _, r := range s.GetReport().GetProblems() {
+		if r.GetKind() != stream.PortProblem_KIND_ENCRYPTED_TRAFFIC {
+			continue
+		}
+		if r.GetCount() != p.problems[r.GetPort()] {
+			p.seen[r.GetPort()] = now
+		}
+		p.problems[r.GetPort()] = r.GetCount()
+	}
+}
+
+// wouldDeny returns the counts of a policy's limits.
+func (c *counters) wouldDeny(policy string, limits []string, now time.Time) map[string]int64 {
+	out := map[string]int64{}
+	for _, l := range limits {
+		if s := c.shadow[limitID{policy, l}]; s != nil {
+			out[l] = int64(s.sum(now))
+		}
+	}
+	return out
+}
+
+// encrypted returns the ports at which TLS was seen lately, by uid, and when the
+// first of them is forgotten.
+func (c *counters) encrypted(now time.Time) (map[string][]uint16, time.Time) {
+	out := map[string][]uint16{}
+	var next time.Time
+	for uid, p := range c.pods {
+		for port, at := range p.seen {
+			end := at.Add(encryptedSpan)
+			if !now.Before(end) {
+				continue
+			}
+			out[uid] = append(out[uid], uint16(port))
+			if next.IsZero() || end.Before(next) {
+				next = end
+			}
+		}
+		slices.Sort(out[uid])
+	}
+	return out, next
+}
+
+// span sums over the last shadowSpan.
+type span struct {
+	slots [shadowSpan / shadowSlot]uint64
+	// newest is the number of the newest slot since the epoch.
+	newest int64
+}
+
+func (s *span) advance(now time.Time) {
+	n := now.Unix() / int64(shadowSlot/time.Second)
+	for i := max(s.newest+1, n-int64(len(s.slots))+1); i <= n; i++ {
+		s.slots[i%int64(len(s.slots))] = 0
+	}
+	s.newest = max(s.newest, n)
+}
+
+func (s *span) add(now time.Time, n uint64) {
+	s.advance(now)
+	s.slots[s.newest%int64(len(s.slots))] += n
+}
+
+func (s *span) sum(now time.Time) uint64 {
+	s.advance(now)
+	var total uint64
+	for _, n := range s.slots {
+		total += n
+	}
+	return total
+}

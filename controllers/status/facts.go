@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"slices"
+	"time"
+
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/controllers/attach"
+)
+
+// Patience is how long a pod may lag or be disconnected before it leaves the
+// denominator.
+const Patience = 30 * time.Second
+
+// standing is what one ready pod is to a policy.
+type standing int
+
+const (
+	// current pods acked this generation.
+	current standing = iota
+	// waiting pods may still do so.
+	waiting
+	// lagging pods have had Patience to.
+	lagging
+	// disconnected pods have been away for Patience, whatever they acked.
+	disconnected
+	// rejecting pods refuse it.
+	rejecting
+	// outdated pods have a sidecar that cannot enforce it.
+	outdated
+	// missing pods have no sidecar.
+	missing
+)
+
+// tally counts pods by standing.
+type tally struct {
+	by [missing + 1]int
+	// ready is their sum.
+	ready int
+	// notReady pods count nowhere else.
+	notReady int
+	// notReadyRejecting are those of them that refuse.
+	notReadyRejecting int
+	// reason is what the first pod that refuses says.
+	reason string
+	// disconnectedCurrent are disconnected pods that acked this generation.
+	disconnectedCurrent int
+	// next is when a pod's standing changes by the mere passing of time.
+	next time.Time
+}
+
+func (t *tally) sidecars() int { return t.ready - t.by[missing] }
+
+func (o *Observation) tally(pods []attach.Pod) tally {
+	var t tally
+	for i := range pods {
+		p := &pods[i]
+		s, until := o.standing(p)
+		if s == rejecting && t.reason == "" {
+			t.reason = o.refusal(o.Pods[p.UID])
+		}
+		if !p.Ready {
+			t.notReady++
+			if s == rejecting {
+				t.notReadyRejecting++
+			}
+			continue
+		}
+		t.ready++
+		t.by[s]++
+		if s == disconnected && o.acked(o.Pods[p.UID]) {
+			t.disconnectedCurrent++
+		}
+		if !until.IsZero() && (t.next.IsZero() || until.Before(t.next)) {
+			t.next = until
+		}
+	}
+	return t
+}
+
+// standing also returns when it ends by itself; zero: never.
+func (o *Observation) standing(p *attach.Pod) (standing, time.Time) {
+	state := o.Pods[p.UID]
+	switch {
+	case !p.Sidecar:
+		return missing, time.Time{}
+	case o.acked(state):
+		if state.GetConnected() {
+			return current, time.Time{}
+		}
+		return o.patience(current, disconnected, state.GetSince().AsTime())
+	case o.refusal(state) != "":
+		return rejecting, time.Time{}
+	case slices.Contains(state.GetUnsupported(), o.Verdict.Policy.String()):
+		return outdated, time.Time{}
+	}
+	since := o.Since
+	if p.ReadySince.After(since) {
+		since = p.ReadySince
+	}
+	return o.patience(waiting, lagging, since)
+}
+
+// patience is before until Patience is over, then after.
+func (o *Observation) patience(before, after standing, since time.Time) (standing, time.Time) {
+	if end := since.Add(Patience); o.Now.Before(end) {
+		return before, end
+	}
+	return after, time.Time{}
+}
+
+func (o *Observation) acked(state *stream.PodState) bool {
+	for _, a := range state.GetAcked() {
+		if a.GetPolicy() == o.Verdict.Policy.String() {
+			return a.GetGeneration() == o.Verdict.Generation
+		}
+	}
+	return false
+}
+
+// refusal is why a pod refuses the policy; empty: it does not.
+func (o *Observation) refusal(state *stream.PodState) string {
+	for _, n := range state.GetRefused() {
+		if n.GetPolicy() == o.Verdict.Policy.String() {
+			return orNone(n.GetReason())
+		}
+	}
+	if n := state.GetNack(); n != nil && (n.GetPolicy() == "" || n.GetPolicy() == o.Verdict.Policy.String()) {
+		return orNone(n.GetReason())
+	}
+	return ""
+}
+
+func orNone(reason string) string {
+	if reason == "" {
+		return "The sidecar gave no reason."
+	}
+	return reason
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/rollout"
+)
+
+const (
+	// countsEvery is how often mere counts are written.
+	countsEvery = 5 * time.Second
+	// takeover is how long a new leader believes the old one's Programmed while
+	// the other replicas still tell it of their streams.
+	takeover = 10 * time.Second
+	// Failed writes are tried again after retryFirst, doubling to retryMax.
+	retryFirst = 500 * time.Millisecond
+	retryMax   = 30 * time.Second
+)
+
+// ID names a policy.
+type ID struct {
+	Namespace string
+	attach.PolicyID
+}
+
+// Store is where statuses are.
+type Store interface {
+	// Read returns a policy's uid and status. An error that is
+	// apierrors.IsNotFound says that there is no such policy.
+	Read(ctx context.Context, id ID) (types.UID, Document, error)
+	// Write replaces the status of the policy of that uid. An error that is
+	// apierrors.IsNotFound or IsConflict says that there is none.
+	Write(ctx context.Context, id ID, uid types.UID, doc Document) error
+}
+
+// Writer is the loop. Set and Seen may be called on every replica, at any time.
+type Writer struct {
+	Store   Store
+	Tracker *rollout.Tracker
+	Log     *slog.Logger
+
+	mu         sync.Mutex
+	wake       chan struct{}
+	namespaces map[string]*namespace
+}
+
+// namespace is guarded by Writer.mu; counters and entries' written parts are the
+// loop's own.
+type namespace struct {
+	dirty    bool
+	verdicts map[attach.PolicyID]compile.Verdict
+	// seen is when a generation was first seen.
+	seen map[attach.PolicyID]firstSeen
+	// pending are policies that have no verdict yet.
+	pending map[attach.PolicyID]firstSeen
+
+	counters *counters
+	written  map[attach.PolicyID]*written
+}
+
+type firstSeen struct {
+	uid        types.UID
+	generation int64
+	at         time.Time
+}
+
+// written is what the API server has.
+type written struct {
+	uid types.UID
+	doc Document
+	at  time.Time
+	// next is when to look again; zero: only when something changes.
+	next    time.Time
+	backoff time.Duration
+}
+
+// New returns a Writer.
+func New(store Store, tracker *rollout.Tracker, log *slog.Logger) *Writer {
+	return &Writer{Store: store, Tracker: tracker, Log: log, wake: make(chan struct{}, 1), namespaces: map[string]*namespace{}}
+}
+
+// NeedLeaderElection is true: controller-runtime starts the loop on the leader.
+func (w *Writer) NeedLeaderElection() bool { return true }
+
+// Seen says that a policy without a status is there.
+func (w *Writer) Seen(id ID, uid types.UID, generation int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.namespace(id.Namespace)
+	if _, decided := n.verdicts[id.PolicyID]; decided {
+		return
+	}
+	n.pending[id.PolicyID] = firstSeen{uid: uid, generation: generation}
+	w.touch(n)
+}
+
+// Set says what was decided about all policies of a namespace.
+func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(verdicts) == 0 && w.namespaces[ns] == nil {
+		return
+	}
+	n := w.namespace(ns)
+	n.verdicts = map[attach.PolicyID]compile.Verdict{}
+	seen := map[attach.PolicyID]firstSeen{}
+	for _, v := range verdicts {
+		n.verdicts[v.Policy] = v
+		f := n.seen[v.Policy]
+		if f.uid != v.UID || f.generation != v.Generation {
+			f = firstSeen{v.UID, v.Generation, now}
+		}
+		seen[v.Policy] = f
+		delete(n.pending, v.Policy)
+	}
+	n.seen = seen
+	w.touch(n)
+}
+
+func (w *Writer) namespace(name string) *namespace {
+	n := w.namespaces[name]
+	if n == nil {
+		n = &namespace{
+			verdicts: map[attach.PolicyID]compile.Verdict{},
+			seen:     map[attach.PolicyID]firstSeen{},
+			pending:  map[attach.PolicyID]firstSeen{},
+			counters: newCounters(),
+			written:  map[attach.PolicyID]*written{},
+		}
+		w.namespaces[name] = n
+	}
+	return n
+}
+
+func (w *Writer) touch(n *namespace) {
+	n.dirty = true
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start writes until ctx ends. It returns nil.
+func (w *Writer) Start(ctx context.Context) error {
+	watch := w.Tracker.Watch()
+	defer watch.Close()
+	w.mu.Lock()
+	for _, n := range w.namespaces {
+		n.written = map[attach.PolicyID]*written{}
+		w.touch(n)
+	}
+	w.mu.Unlock()
+	believeUntil := time.Now().Add(takeover)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watch.C():
+		case <-w.wake:
+		case <-timer.C:
+		}
+		for ctx.Err() == nil {
+			ns, ok := w.due(watch.Take(), time.Now())
+			if !ok {
+				break
+			}
+			w.update(ctx, ns, believeUntil)
+		}
+		timer.Reset(w.pause(time.Now()))
+	}
+}
+
+// due returns a namespace that has to be looked at, and marks it as looked at.
+func (w *Writer) due(changed []string, now time.Time) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range changed {
+		if n := w.namespaces[name]; n != nil {
+			n.dirty = true
+		}
+	}
+	for name, n := range w.namespaces {
+		isDue := n.dirty
+		for _, p := range n.written {
+			isDue = isDue || !p.next.IsZero() && !now.Before(p.next)
+		}
+		if isDue {
+			n.dirty = false
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// pause is how long nothing has to be done, at most an hour.
+func (w *Writer) pause(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := time.Hour
+	for _, n := range w.namespaces {
+		for _, p := range n.written {
+			if !p.next.IsZero() {
+				d = min(d, p.next.Sub(now))
+			}
+		}
+	}
+	return max(d, 0)
+}
+
+// update writes what has changed in a namespace.
+func (w *Writer) update(ctx context.Context, name string, believeUntil time.Time) {
+	states := w.Tracker.Pods(name)
+	now := time.Now()
+	w.mu.Lock()
+	n := w.namespaces[name]
+	n.counters.observe(states, now)
+	tasks := n.tasks(states, now)
+	if len(n.verdicts) == 0 && len(n.pending) == 0 {
+		delete(w.namespaces, name)
+	}
+	w.mu.Unlock()
+	for i := range tasks {
+		t := &tasks[i]
+		t.id.Namespace, t.believeUntil = name, believeUntil
+		p := w.carryOut(ctx, t, now)
+		w.mu.Lock()
+		if p == nil {
+			delete(n.written, t.id.PolicyID)
+		} else {
+			n.written[t.id.PolicyID] = p
+		}
+		w.mu.Unlock()
+	}
+}
+
+// task is one policy to look at.
+type task struct {
+	id           ID
+	uid          types.UID
+	generation   int64
+	pending      bool
+	report       Report
+	before       *written
+	believeUntil time.Time
+}
+
+func (n *namespace) tasks(states []*stream.PodState, now time.Time) []task {
+	byUID := map[string]*stream.PodState{}
+	for _, s := range states {
+		byUID[s.GetUid()] = s
+	}
+	encrypted, forgotten := n.counters.encrypted(now)
+	var out []task
+	for id, f := range n.pending {
+		out = append(out, task{id: ID{PolicyID: id}, uid: f.uid, generation: f.generation, pending: true, report: Pending()})
+	}
+	clear(n.pending)
+	for id, v := range n.verdicts {
+		r := Conditions(Observation{
+			Verdict: v, Pods: byUID, Since: n.seen[id].at, Now: now,
+			Encrypted: encrypted, WouldDeny: n.counters.wouldDeny(id.Name, v.Shadow, now),
+		})
+		r.Next = earliest(r.Next, forgotten)
+		if len(r.Shadow) > 0 {
+			r.Next = earliest(r.Next, now.Add(shadowSlot)) // the hour moves on
+		}
+		out = append(out, task{id: ID{PolicyID: id}, uid: v.UID, generation: v.Generation, report: r, before: n.written[id]})
+	}
+	for id := range n.written {
+		if _, there := n.verdicts[id]; !there {
+			delete(n.written, id)
+		}
+	}
+	return out
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// carryOut returns what the API server then has; nil: not known.
+func (w *Writer) carryOut(ctx context.Context, t *task, now time.Time) *written {
+	p := t.before
+	if p == nil || p.uid != t.uid {
+		uid, doc, err := w.Store.Read(ctx, t.id)
+		if apierrors.IsNotFound(err) || err == nil && uid != t.uid {
+			return nil // deleted; a verdict about its successor follows
+		}
+		if err != nil {
+			w.Log.Error("cannot read a status", "policy", t.id, "error", err)
+			return &written{next: now.Add(retryFirst), backoff: retryFirst}
+		}
+		p = &written{uid: uid, doc: doc}
+	}
+	p.next = t.report.Next
+	if t.pending && len(p.doc.Conditions) > 0 {
+		return nil // seen before
+	}
+	if t.believes(p.doc, now) {
+		p.next = earliest(p.next, t.believeUntil)
+		return p
+	}
+	doc := document(t.report, p.doc, t.generation, now)
+	switch compare(p.doc, doc) {
+	case same:
+		return p
+	case counts:
+		if due := p.at.Add(countsEvery); now.Before(due) {
+			p.next = earliest(p.next, due)
+			return p
+		}
+	case decided:
+	}
+	return w.write(ctx, t, p, doc, now)
+}
+
+func (w *Writer) write(ctx context.Context, t *task, p *written, doc Document, now time.Time) *written {
+	err := w.Store.Write(ctx, t.id, t.uid, doc)
+	switch {
+	case err == nil:
+		p.doc, p.at, p.backoff = doc, now, 0
+		return p
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return nil
+	case ctx.Err() != nil:
+		return p
+	}
+	p.backoff = min(max(2*p.backoff, retryFirst), retryMax)
+	p.next = now.Add(p.backoff)
+	w.Log.Error("cannot write a status", "policy", t.id, "error", err, "again", p.backoff)
+	return p
+}
+
+// believes reports whether a new leader leaves Programmed as the old one wrote it:
+// what it lacks is the acks that the other replicas know of.
+func (t *task) believes(doc Document, now time.Time) bool {
+	if !now.Before(t.believeUntil) {
+		return false
+	}
+	for _, c := range doc.Conditions {
+		if c.Type == string(v1alpha1.ConditionProgrammed) && c.Status == "True" && c.ObservedGeneration == t.generation {
+			for _, r := range t.report.Conditions {
+				if r.Type == v1alpha1.ConditionProgrammed && r.Reason == v1alpha1.ReasonReconciling {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

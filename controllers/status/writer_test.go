@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/rollout"
+)
+
+var pay = ID{"shop", attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: "pay"}}
+
+// memory is a Store of one policy.
+type memory struct {
+	mu     sync.Mutex
+	uid    types.UID
+	doc    Document
+	writes int
+	fail   error
+}
+
+func (m *memory) Read(context.Context, ID) (types.UID, Document, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.uid == "" {
+		return "", Document{}, apierrors.NewNotFound(schema.GroupResource{}, "pay")
+	}
+	return m.uid, m.doc, nil
+}
+
+func (m *memory) Write(_ context.Context, _ ID, _ types.UID, doc Document) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes++
+	if m.fail != nil {
+		return m.fail
+	}
+	m.doc = doc
+	return nil
+}
+
+// is is the status and reason of Programmed, and how often was written.
+func (m *memory) is() (status, reason string, writes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.doc.Conditions {
+		if c.Type == string(v1alpha1.ConditionProgrammed) {
+			status, reason = string(c.Status), c.Reason
+		}
+	}
+	return status, reason, m.writes
+}
+
+// bench is a Writer that runs, with its store and its pods.
+type bench struct {
+	*testing.T
+	store   *memory
+	tracker *rollout.Tracker
+	writer  *Writer
+	pods    []attach.Pod
+	streams map[string]*rollout.Stream
+}
+
+func start(t *testing.T, store *memory) *bench {
+	b := &bench{T: t, store: store, tracker: rollout.New("me"), streams: map[string]*rollout.Stream{}}
+	b.writer = New(store, b.tracker, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = b.writer.Start(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	synctest.Wait()
+	return b
+}
+
+func (b *bench) want(status string, reason v1alpha1.ConditionReason, writes int) {
+	b.Helper()
+	synctest.Wait()
+	s, r, n := b.store.is()
+	if s != status || r != string(reason) || n != writes {
+		b.Fatalf("Programmed is %s %s after %d writes, want %s %s after %d", s, r, n, status, reason, writes)
+	}
+}
+
+func (b *bench) addPod(uid string) {
+	b.pods = append(b.pods, attach.Pod{Name: uid, UID: uid, Ready: true, Sidecar: true, ReadySince: time.Now()})
+}
+
+func (b *bench) decide(generation int64) {
+	b.writer.Set("shop", []compile.Verdict{{
+		Policy: pay.PolicyID, UID: "u", Generation: generation, Reason: v1alpha1.ReasonAccepted, Message: "Yes.", Shadow: []string{"soft"},
+		Targets: []attach.Target{{Name: "pay", Reason: v1alpha1.ReasonAccepted, Pods: b.pods, Ports: []uint16{80}}},
+	}})
+}
+
+func (b *bench) ack(uid string, generation int64) {
+	if b.streams[uid] == nil {
+		b.streams[uid] = b.tracker.Open(&stream.PodState{Namespace: "shop", Pod: uid, Uid: uid})
+	}
+	b.streams[uid].Update(func(p *stream.PodState) {
+		p.Acked = []*stream.PolicyGeneration{{Policy: pay.String(), Generation: generation}}
+	})
+}
+
+func (b *bench) report(uid string, wouldDeny uint64) {
+	b.streams[uid].Update(func(p *stream.PodState) {
+		p.Report = &stream.Report{Shadow: []*stream.ShadowCount{{Policy: "pay", Limit: "soft", WouldDeny: wouldDeny}}}
+	})
+}
+
+func TestWriterFollowsAcks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, &memory{uid: "u"})
+		b.writer.Seen(pay, "u", 1)
+		b.want("Unknown", v1alpha1.ReasonPending, 1)
+		b.addPod("a")
+		b.addPod("b")
+		b.decide(1)
+		b.want("False", v1alpha1.ReasonReconciling, 2)
+		b.ack("a", 1)
+		b.want("False", v1alpha1.ReasonReconciling, 2) // a count: later
+		b.ack("b", 1)
+		b.want("True", v1alpha1.ReasonProgrammed, 3) // a condition: at once
+		b.decide(1)
+		b.decide(1)
+		time.Sleep(3 * time.Hour)
+		b.want("True", v1alpha1.ReasonProgrammed, 3) // unchanged: never
+		b.decide(2)
+		b.want("False", v1alpha1.ReasonReconciling, 4)
+		b.ack("a", 2)
+		time.Sleep(Patience)
+		b.want("True", v1alpha1.ReasonPartiallyProgrammed, 6) // with a count between
+		if got := b.store.doc.Conditions[0].ObservedGeneration; got != 2 {
+			t.Errorf("observedGeneration %d, want 2", got)
+		}
+	})
+}
+
+func TestWriterWritesCountsRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, &memory{uid: "u"})
+		b.addPod("a")
+		b.decide(1)
+		b.want("False", v1alpha1.ReasonReconciling, 1)
+		b.ack("a", 1)
+		b.want("True", v1alpha1.ReasonProgrammed, 2)
+		for i := range 40 {
+			b.report("a", uint64(i+1))
+			synctest.Wait()
+			time.Sleep(250 * time.Millisecond)
+		}
+		b.want("True", v1alpha1.ReasonProgrammed, 4) // 10 s
+		time.Sleep(countsEvery)
+		synctest.Wait()
+		if got := b.store.doc.Shadow[0].WouldDeny; got != 40 {
+			t.Errorf("wouldDeny %d, want 40", got)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if got := b.store.doc.Shadow[0].WouldDeny; got != 0 {
+			t.Errorf("wouldDeny %d after two hours, want 0", got)
+		}
+	})
+}
+
+// A new leader does not take Programmed back while it waits for the acks that other
+// replicas know of.
+func TestWriterTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := start(t, &memory{uid: "u"})
+		old.addPod("a")
+		old.decide(1)
+		old.want("False", v1alpha1.ReasonReconciling, 1)
+		old.ack("a", 1)
+		old.want("True", v1alpha1.ReasonProgrammed, 2)
+
+		b := start(t, &memory{uid: "u", doc: old.store.doc})
+		b.pods = old.pods
+		b.decide(1)
+		time.Sleep(takeover / 2)
+		b.want("True", v1alpha1.ReasonProgrammed, 0)
+		b.ack("a", 1)
+		time.Sleep(takeover)
+		b.want("True", v1alpha1.ReasonProgrammed, 0)
+
+		c := start(t, &memory{uid: "u", doc: old.store.doc})
+		c.pods = old.pods
+		c.decide(1)
+		time.Sleep(takeover + time.Second)
+		c.want("False", v1alpha1.ReasonReconciling, 1)
+	})
+}
+
+func TestWriterTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, &memory{uid: "u", fail: errors.New("the server is away")})
+		b.decide(1)
+		b.want("", "", 1)
+		time.Sleep(retryFirst)
+		b.want("", "", 2)
+		b.store.mu.Lock()
+		b.store.fail = nil
+		b.store.mu.Unlock()
+		time.Sleep(2 * retryFirst)
+		b.want("Unknown", v1alpha1.ReasonNoPods, 3)
+	})
+}
+
+// What is deleted is left alone, and so is a successor of the same name.
+func TestWriterKeepsOffSuccessors(t *testing.T) {
+	for name, store := range map[string]*memory{"deleted": {}, "another": {uid: "v"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, store)
+				b.decide(1)
+				b.want("", "", 0)
+			})
+		})
+	}
+}
+
+func TestCountersOfAPodThatStartsAgain(t *testing.T) {
+	c := newCounters()
+	at := now
+	see := func(shadow, tls uint64) {
+		at = at.Add(time.Minute)
+		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
+			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: shadow}},
+			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: tls}},
+		}}}, at)
+	}
+	for _, n := range []uint64{100, 105, 3} { // 100 before it was seen, 5, 3 after a restart
+		see(n, 1)
+	}
+	if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != 8 {
+		t.Errorf("wouldDeny %d, want 8", got)
+	}
+	if got, _ := c.encrypted(at); len(got["u"]) != 1 {
+		t.Errorf("TLS two minutes ago: %v", got)
+	}
+	if got, _ := c.encrypted(at.Add(encryptedSpan)); len(got["u"]) != 0 {
+		t.Errorf("TLS long ago: %v", got)
+	}
+	c.observe(nil, at)
+	if len(c.pods) != 0 {
+		t.Error("a pod that is gone is remembered")
+	}
+}
