@@ -162,6 +162,12 @@ func TestStoreMoves(t *testing.T) {
 	if got := serve(t, e, 8080, get("/", "a")); got != 429 {
 		t.Fatalf("at the first server again: got %d", got)
 	}
+	elsewhere := clusterPolicy(1, one.Addr)
+	elsewhere.Workload.Namespace = "elsewhere"
+	apply(t, e, elsewhere)
+	if got := serve(t, e, 8080, get("/", "a")); got != 200 {
+		t.Fatalf("in another namespace: got %d", got)
+	}
 }
 
 // TestWithoutRedis: a store without a server is this process's memory.
