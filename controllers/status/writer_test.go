@@ -65,6 +65,12 @@ func (m *memory) is() (status, reason string, writes int) {
 	return status, reason, m.writes
 }
 
+func (m *memory) document() Document {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doc
+}
+
 // bench is a Writer that runs, with its store and its pods.
 type bench struct {
 	*testing.T
@@ -143,7 +149,7 @@ func TestWriterFollowsAcks(t *testing.T) {
 		b.ack("a", 2)
 		time.Sleep(Patience)
 		b.want("True", v1alpha1.ReasonPartiallyProgrammed, 6) // with a count between
-		if got := b.store.doc.Conditions[0].ObservedGeneration; got != 2 {
+		if got := b.store.document().Conditions[0].ObservedGeneration; got != 2 {
 			t.Errorf("observedGeneration %d, want 2", got)
 		}
 	})
@@ -165,12 +171,12 @@ func TestWriterWritesCountsRarely(t *testing.T) {
 		b.want("True", v1alpha1.ReasonProgrammed, 4) // 10 s
 		time.Sleep(countsEvery)
 		synctest.Wait()
-		if got := b.store.doc.Shadow[0].WouldDeny; got != 40 {
+		if got := b.store.document().Shadow[0].WouldDeny; got != 40 {
 			t.Errorf("wouldDeny %d, want 40", got)
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if got := b.store.doc.Shadow[0].WouldDeny; got != 0 {
+		if got := b.store.document().Shadow[0].WouldDeny; got != 0 {
 			t.Errorf("wouldDeny %d after two hours, want 0", got)
 		}
 	})
@@ -187,7 +193,7 @@ func TestWriterTakesOver(t *testing.T) {
 		old.ack("a", 1)
 		old.want("True", v1alpha1.ReasonProgrammed, 2)
 
-		b := start(t, &memory{uid: "u", doc: old.store.doc})
+		b := start(t, &memory{uid: "u", doc: old.store.document()})
 		b.pods = old.pods
 		b.decide(1)
 		time.Sleep(takeover / 2)
@@ -196,7 +202,7 @@ func TestWriterTakesOver(t *testing.T) {
 		time.Sleep(takeover)
 		b.want("True", v1alpha1.ReasonProgrammed, 0)
 
-		c := start(t, &memory{uid: "u", doc: old.store.doc})
+		c := start(t, &memory{uid: "u", doc: old.store.document()})
 		c.pods = old.pods
 		c.decide(1)
 		time.Sleep(takeover + time.Second)
