@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-const usage = `usage: image [-o FILE] [-oci FILE] [-push REPOSITORY] -image NAME:TAG -add FILE=PATH… …
+const usage = `usage: image [-o FILE] [-push REPOSITORY] -image NAME:TAG -add FILE=PATH… …
 
 Flags after an -image are about that image, until the next one:
   -add FILE=PATH    put a file at an absolute path; executables must be static (repeatable)
@@ -28,9 +28,9 @@ Flags about all images:
 
 // job is what the command line asks for.
 type job struct {
-	docker, oci, push string
-	insecure          bool
-	specs             []*spec
+	archive, push string
+	insecure      bool
+	specs         []*spec
 }
 
 func main() {
@@ -60,13 +60,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		built = append(built, b)
 	}
-	if j.docker != "" {
-		if err := writeDockerArchive(j.docker, built); err != nil {
-			return err
-		}
-	}
-	if j.oci != "" {
-		if err := writeOCIArchive(j.oci, built); err != nil {
+	if j.archive != "" {
+		if err := writeArchive(j.archive, built); err != nil {
 			return err
 		}
 	}
@@ -99,8 +94,7 @@ func parse(args []string, stderr io.Writer) (*job, error) {
 			}
 		})
 	}
-	fs.StringVar(&j.docker, "o", "", "docker archive to write")
-	fs.StringVar(&j.oci, "oci", "", "OCI archive to write")
+	fs.StringVar(&j.archive, "o", "", "archive to write, for docker load, ctr images import and every reader of OCI archives")
 	fs.StringVar(&j.push, "push", "", "registry and folder to push to: ghcr.io/me makes ghcr.io/me/<last part of the name>:<tag>")
 	fs.BoolVar(&j.insecure, "insecure", false, "push over plain HTTP")
 	fs.Func("image", "", func(name string) error {
@@ -128,8 +122,8 @@ func parse(args []string, stderr io.Writer) (*job, error) {
 		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case len(j.specs) == 0:
 		return nil, fmt.Errorf("no -image given; -h shows how")
-	case j.docker == "" && j.oci == "" && j.push == "":
-		return nil, fmt.Errorf("nothing to do with the images: give -o, -oci or -push")
+	case j.archive == "" && j.push == "":
+		return nil, fmt.Errorf("nothing to do with the images: give -o or -push")
 	}
 	return j, nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"archive/tar"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,30 +21,32 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// writeDockerArchive writes what `docker load` reads. The file appears whole.
-func writeDockerArchive(file string, images []builtImage) error {
-	all := map[name.Tag]v1.Image{}
-	for _, b := range images {
-		if _, ok := all[b.tag]; ok {
-			return fmt.Errorf("%s is given twice", b.tag)
-		}
-		all[b.tag] = b.image
-	}
-	return whole(file, func(f *os.File) error { return tarball.MultiWrite(all, f) })
-}
-
-// writeOCIArchive writes an OCI image layout as a tar file.
-func writeOCIArchive(file string, images []builtImage) error {
-	dir, err := os.MkdirTemp("", "image-oci-")
+// writeArchive writes an OCI image layout as a tar file, with the manifest.json
+// beside it that `docker load` looks for. Docker itself saves images like this.
+func writeArchive(file string, images []builtImage) error {
+	dir, err := os.MkdirTemp("", "image-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := writeLayout(dir, images); err != nil {
+		return err
+	}
+	return whole(file, func(f *os.File) error { return tarFolder(f, dir) })
+}
+
+func writeLayout(dir string, images []builtImage) error {
 	p, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
 	}
+	var docker tarball.Manifest
+	seen := map[name.Tag]bool{}
 	for _, b := range images {
+		if seen[b.tag] {
+			return fmt.Errorf("%s is given twice", b.tag)
+		}
+		seen[b.tag] = true
 		err := p.AppendImage(b.image, layout.WithAnnotations(map[string]string{
 			"org.opencontainers.image.ref.name": b.tag.TagStr(),
 			"io.containerd.image.name":          b.tag.String(),
@@ -51,10 +54,43 @@ func writeOCIArchive(file string, images []builtImage) error {
 		if err != nil {
 			return err
 		}
+		d, err := descriptor(b)
+		if err != nil {
+			return err
+		}
+		docker = append(docker, d)
 	}
-	return whole(file, func(f *os.File) error { return tarFolder(f, dir) })
+	data, err := json.Marshal(docker)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "manifest.json"), data, 0o600)
 }
 
+// descriptor is an image's entry in manifest.json.
+func descriptor(b builtImage) (tarball.Descriptor, error) {
+	config, err := b.image.ConfigName()
+	if err != nil {
+		return tarball.Descriptor{}, err
+	}
+	layers, err := b.image.Layers()
+	if err != nil {
+		return tarball.Descriptor{}, err
+	}
+	d := tarball.Descriptor{Config: blobPath(config), RepoTags: []string{b.tag.String()}}
+	for _, l := range layers {
+		digest, err := l.Digest()
+		if err != nil {
+			return tarball.Descriptor{}, err
+		}
+		d.Layers = append(d.Layers, blobPath(digest))
+	}
+	return d, nil
+}
+
+func blobPath(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+// tarFolder writes a folder in the order of its names.
 func tarFolder(f *os.File, dir string) error {
 	w := tar.NewWriter(f)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
