@@ -31,7 +31,7 @@ type Profile struct {
 	// OnMissingConfig is podspec.MissingDeny (also when empty) or
 	// MissingPassThrough, for pods that do not say.
 	OnMissingConfig string
-	// Resources of the sidecar; DefaultResources when empty.
+	// Resources of the sidecar; DefaultResources for what is absent.
 	Resources corev1.ResourceRequirements
 	// LogLevel of the sidecar; empty is info.
 	LogLevel string
@@ -51,11 +51,26 @@ func DefaultResources() corev1.ResourceRequirements {
 	}
 }
 
+// resources are the profile's, with defaults for what it leaves out.
 func (p Profile) resources() corev1.ResourceRequirements {
-	if p.Resources.Requests == nil && p.Resources.Limits == nil {
-		return DefaultResources()
+	r, defaults := *p.Resources.DeepCopy(), DefaultResources()
+	for name, q := range defaults.Requests {
+		if _, ok := r.Requests[name]; !ok {
+			if limit, ok := r.Limits[name]; ok && limit.Cmp(q) < 0 {
+				q = limit
+			}
+			r.Requests = with(r.Requests, name, q)
+		}
 	}
-	return *p.Resources.DeepCopy()
+	for name, q := range defaults.Limits {
+		if _, ok := r.Limits[name]; !ok {
+			if request := r.Requests[name]; request.Cmp(q) > 0 {
+				q = request
+			}
+			r.Limits = with(r.Limits, name, q)
+		}
+	}
+	return r
 }
 
 func (p Profile) pullPolicy() corev1.PullPolicy {

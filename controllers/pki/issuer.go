@@ -40,7 +40,9 @@ type Options struct {
 	Namespace string
 	// Service is the name that certificates are for, with and without Namespace.
 	Service string
-	Log     logr.Logger
+	// Names are more names that certificates are for.
+	Names []string
+	Log   logr.Logger
 }
 
 // Issuer keeps a serving certificate for this replica, and the trust bundle of
@@ -152,7 +154,7 @@ func (i *Issuer) refresh(ctx context.Context) error {
 		}
 	}
 	if i.serving == nil || !now.Before(renewAt(i.serving.Leaf)) || i.serving.Leaf.CheckSignatureFrom(s.current.cert) != nil {
-		serving, signErr := s.current.sign(now, names(i.opts.Service, i.opts.Namespace))
+		serving, signErr := s.current.sign(now, append(names(i.opts.Service, i.opts.Namespace), i.opts.Names...))
 		if signErr != nil {
 			return errors.Join(err, signErr)
 		}
