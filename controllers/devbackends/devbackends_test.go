@@ -44,5 +44,7 @@ func TestAddressInUse(t *testing.T) {
 		t.Error("a second server on the same address started")
 	}
 	stop()
-	<-done
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

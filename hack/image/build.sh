@@ -19,7 +19,7 @@ weir.local is no host: these names are for nodes that the archive is loaded into
 
 Environment
   WEIR_VERSION   tag and version of the binaries (default dev)
-  WEIR_REGISTRY  push there too: ghcr.io/me makes ghcr.io/me/weir-operator:$WEIR_VERSION
+  WEIR_REGISTRY  push there too: registry.example/me makes registry.example/me/weir-operator:$WEIR_VERSION
                  and so on, with the credentials of `docker login`
   GOARCH         architecture of the images (default: of this machine)
 U

@@ -95,7 +95,7 @@ func parse(args []string, stderr io.Writer) (*job, error) {
 		})
 	}
 	fs.StringVar(&j.archive, "o", "", "archive to write, for docker load, ctr images import and every reader of OCI archives")
-	fs.StringVar(&j.push, "push", "", "registry and folder to push to: ghcr.io/me makes ghcr.io/me/<last part of the name>:<tag>")
+	fs.StringVar(&j.push, "push", "", "registry and folder to push to: registry.example/me makes registry.example/me/<last part of the name>:<tag>")
 	fs.BoolVar(&j.insecure, "insecure", false, "push over plain HTTP")
 	fs.Func("image", "", func(name string) error {
 		j.specs = append(j.specs, &spec{name: name, user: defaultUser})

@@ -46,7 +46,9 @@ func New(log *slog.Logger) *Plane {
 // Apply puts a snapshot into force; the one before goes on when it is refused.
 func (p *Plane) Apply(s *snapshot.Snapshot, secrets *stream.Secrets, peers map[string]uint32) error {
 	if secrets != nil {
-		p.Engine.SetSecrets(secrets)
+		if err := p.Engine.SetSecrets(secrets); err != nil {
+			return err
+		}
 	}
 	if err := p.Engine.Apply(s); err != nil {
 		return err

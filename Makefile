@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The same flags everywhere, so that all builds share one cache.
+export GOFLAGS := -buildvcs=false
+export GOTOOLCHAIN := local
+VERSION ?= dev
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+LINT = $$(go -C hack/tools/lint tool -n golangci-lint)
+
+##@ See it
+
+demo: ## A limit on real pods, on a one-node Kubernetes that this builds (Linux, root)
+	hack/demo/demo.sh
+
+demo-down: ## Take away what demo has made
+	hack/demo/down.sh
+
+tour: ## The same story in one process, without a cluster
+	go run ./cmd/weir demo
+
+##@ Test
+
+test: ## Unit tests with the race detector, and envtest against a real API server
+	assets=$$(hack/envtest/assets.sh); \
+	KUBEBUILDER_ASSETS="$$assets" CGO_ENABLED=1 go test -race $(if $(RUN),-run '$(RUN)') ./...
+	cd hack/image && go test ./...
+
+e2e: ## The suite on the one-node cluster, or on WEIR_KUBECONTEXT; E2E_RUN=<pattern> picks tests
+	test/e2e/run.sh
+
+verify: verify-generated verify-format lint verify-chart ## Generated code, format, lint, import rules, chart
+
+verify-generated:
+	hack/codegen/verify.sh
+	hack/verify/mod.sh
+
+verify-format:
+	hack/verify/format.sh
+
+verify-chart:
+	hack/verify/chart.sh
+
+lint: ## golangci-lint with .golangci.yaml, and the import rules
+	$(LINT) run
+	$(LINT) run --build-tags e2e ./test/e2e/...
+	go test -count=1 ./test/imports
+
+##@ Build
+
+build: ## The three programs into bin/
+	$(BUILD) -o bin/ ./cmd/weir-operator ./cmd/weir-sidecar ./cmd/weir
+	ln -sf weir bin/kubectl-weir
+
+install: ## weir and kubectl-weir into GOBIN
+	CGO_ENABLED=0 go install -trimpath -ldflags "-s -w -X main.version=$(VERSION)" ./cmd/weir
+	ln -sf weir "$$(go env GOBIN | grep . || echo "$$(go env GOPATH)/bin")/kubectl-weir"
+
+images: ## Images into dist/images.tar, without Docker; WEIR_REGISTRY pushes them
+	WEIR_VERSION=$(VERSION) hack/image/build.sh
+
+generate: ## Deepcopy, CRDs, protobuf, the chart's copy of the CRDs, docs/api.md
+	hack/codegen/generate.sh
+
+fmt: ## Format the Go code
+	gofmt -w $$(git ls-files '*.go' | grep -vE 'zz_generated|\.pb\.go$$')
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo demo-down tour test e2e verify verify-generated verify-format verify-chart lint build install images generate fmt help
