@@ -67,11 +67,10 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 	if b.filters[name] != nil {
 		return refusePolicy(name, "The policy comes twice.")
 	}
-	namespace := b.snap.GetWorkload().GetNamespace()
 	env := ratelimit.Env{
-		Namespace: namespace,
+		Namespace: b.snap.GetWorkload().GetNamespace(),
 		Slot:      slotRateLimit,
-		Table:     func(id string) ratelimit.Table { return b.e.tables.Table(b.e, namespace+"/"+id) },
+		Table:     func(id string) ratelimit.Table { return b.e.tables.Table(id) },
 		WouldDeny: func(id string) *atomic.Uint64 { b.limits[id] = true; return b.e.shadowOf(id) },
 		Peers:     b.e.peersOf(name),
 	}

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"strings"
 	"time"
 
 	"weir.dev/weir/sidecar/store/redis"
@@ -17,7 +16,7 @@ const maxPeers = 1024
 func (b *build) commit() {
 	e := b.e
 	old := e.stores
-	e.limits, e.stores, e.namespace = b.limits, b.stores, b.snap.GetWorkload().GetNamespace()
+	e.limits, e.stores = b.limits, b.stores
 	for name, s := range old {
 		if s.redis != nil && e.stores[name] != s {
 			e.retire(s.redis)
@@ -51,10 +50,7 @@ func (b *build) abandon() {
 
 // prune forgets counters of limits that the program does not have.
 func (e *Engine) prune() {
-	e.tables.Retain(e, func(id string) bool {
-		limit, ok := strings.CutPrefix(id, e.namespace+"/")
-		return ok && e.limits[limit]
-	})
+	e.tables.Retain(func(id string) bool { return e.limits[id] })
 	for id := range e.shadows {
 		if !e.limits[id] {
 			delete(e.shadows, id)
@@ -83,8 +79,5 @@ func (e *Engine) Close() {
 	for _, s := range stores {
 		s.Close()
 	}
-	e.tables.Retain(e, func(string) bool { return false })
-	if e.opts.Memory == nil {
-		e.tables.Close()
-	}
+	e.tables.Close()
 }

@@ -40,9 +40,6 @@ type Options struct {
 	// StoreTimeout bounds a call to a store, after which its breaker opens;
 	// 0: redis.DefaultTimeout.
 	StoreTimeout time.Duration
-	// Memory is shared by engines of one process, whose policies then have common
-	// counters, and closed by whoever made it; nil: the engine has its own.
-	Memory *memory.Store
 }
 
 // Engine holds the program that serves. Safe for concurrent use.
@@ -60,9 +57,6 @@ type Engine struct {
 	peers   map[string]*atomic.Uint32
 	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
 	limits  map[string]bool           // <policy>/<limit> of the program
-	// namespace begins the names of tables, which engines of other namespaces
-	// may share.
-	namespace string
 }
 
 var _ exchange.Ports = (*Engine)(nil)
@@ -74,14 +68,10 @@ type program struct {
 
 // New returns an engine without a program. It must be closed.
 func New(opts Options) *Engine {
-	tables := opts.Memory
-	if tables == nil {
-		tables = memory.New(memory.Options{})
-	}
 	return &Engine{
 		opts:    opts,
 		ready:   make(chan struct{}),
-		tables:  tables,
+		tables:  memory.New(memory.Options{}),
 		stores:  map[string]*sharedStore{},
 		retired: map[*redis.Store]*time.Timer{},
 		secrets: map[string]*stream.StoreCredentials{},

@@ -16,7 +16,6 @@ import (
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
-	"weir.dev/weir/sidecar/store/memory"
 )
 
 // headers are a request's fields, lower case; a name may come more than once.
@@ -158,32 +157,6 @@ func TestReport(t *testing.T) {
 	apply(t, e, s)
 	if diff := cmp.Diff(&stream.Report{}, e.Report(), protocmp.Transform()); diff != "" {
 		t.Errorf("a policy that has gone is reported: %s", diff)
-	}
-}
-
-// TestEnginesOfOneProcessShareCounters: a policy with two targets limits both
-// together, also where there is no Redis; another namespace is another policy.
-func TestEnginesOfOneProcessShareCounters(t *testing.T) {
-	m := memory.New(memory.Options{})
-	defer m.Close()
-	one, two, other := engine.New(engine.Options{Memory: m}), engine.New(engine.Options{Memory: m}), engine.New(engine.Options{Memory: m})
-	defer two.Close()
-	defer other.Close()
-	apply(t, one, podPolicy(2))
-	apply(t, two, podPolicy(2))
-	s := podPolicy(2)
-	s.Workload.Namespace = "elsewhere"
-	apply(t, other, s)
-	for i, e := range []*engine.Engine{one, two, other, other} {
-		if got := serve(t, e, 8080, get("/", "a")); got != 200 {
-			t.Fatalf("request %d: got %d", i, got)
-		}
-	}
-	one.Close()
-	for i, e := range []*engine.Engine{two, other} {
-		if got := serve(t, e, 8080, get("/", "a")); got != 429 {
-			t.Fatalf("request %d after two: got %d, want 429", i, got)
-		}
 	}
 }
 

@@ -55,7 +55,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) env() ratelimit.Env {
 	e := ratelimit.Env{
 		Namespace: "shop",
-		Table:     func(id string) ratelimit.Table { return w.tables.Table(w, id) },
+		Table:     func(id string) ratelimit.Table { return w.tables.Table(id) },
 		WouldDeny: func(id string) *atomic.Uint64 {
 			if w.shadows[id] == nil {
 				w.shadows[id] = new(atomic.Uint64)
@@ -99,7 +99,7 @@ func (s *sharedStore) Take(_ context.Context, ops []limiter.Op) error {
 	for _, spend := range []bool{false, true} {
 		for i := range ops {
 			op := &ops[i]
-			op.Decision = s.w.tables.Table(s, "shared/"+op.ID).Take(op.Key, op.Rule, spend && (op.Shadow || !denied))
+			op.Decision = s.w.tables.Table("shared/"+op.ID).Take(op.Key, op.Rule, spend && (op.Shadow || !denied))
 			denied = denied || !op.Decision.Allowed && !op.Shadow
 		}
 	}

@@ -33,13 +33,7 @@ type Store struct {
 	once sync.Once
 
 	mu     sync.Mutex
-	tables map[string]*claimed
-}
-
-// claimed is a table and those who use it.
-type claimed struct {
-	*Table
-	owners map[any]bool
+	tables map[string]*Table
 }
 
 // New returns a store whose sweeper runs until Close.
@@ -50,7 +44,7 @@ func New(opts Options) *Store {
 	if opts.Now == nil {
 		opts.Now = monotonic()
 	}
-	s := &Store{opts: opts, done: make(chan struct{}), tables: map[string]*claimed{}}
+	s := &Store{opts: opts, done: make(chan struct{}), tables: map[string]*Table{}}
 	s.wg.Go(s.sweep)
 	return s
 }
@@ -63,29 +57,24 @@ func monotonic() func() int64 {
 	return func() int64 { return base + time.Since(start).Microseconds() }
 }
 
-// Table returns the table of a limit, the same one for all owners until each has
-// let go of it.
-func (s *Store) Table(owner any, id string) *Table {
+// Table returns the table of a limit, the same one until Retain drops it.
+func (s *Store) Table(id string) *Table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.tables[id]
-	if c == nil {
-		c = &claimed{newTable(s.opts), map[any]bool{}}
-		s.tables[id] = c
+	t := s.tables[id]
+	if t == nil {
+		t = newTable(s.opts)
+		s.tables[id] = t
 	}
-	c.owners[owner] = true
-	return c.Table
+	return t
 }
 
-// Retain lets go of an owner's tables but those for which keep is true.
-func (s *Store) Retain(owner any, keep func(id string) bool) {
+// Retain drops the tables of all limits but those for which keep is true.
+func (s *Store) Retain(keep func(id string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, c := range s.tables {
-		if c.owners[owner] && !keep(id) {
-			delete(c.owners, owner)
-		}
-		if len(c.owners) == 0 {
+	for id := range s.tables {
+		if !keep(id) {
 			delete(s.tables, id)
 		}
 	}
@@ -117,7 +106,7 @@ func (s *Store) all() []*Table {
 	defer s.mu.Unlock()
 	all := make([]*Table, 0, len(s.tables))
 	for _, t := range s.tables {
-		all = append(all, t.Table)
+		all = append(all, t)
 	}
 	return all
 }

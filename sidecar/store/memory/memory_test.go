@@ -44,7 +44,7 @@ func open(t testing.TB, opts Options) *Store {
 }
 
 func TestConcurrentTakesAdmitTheLimit(t *testing.T) {
-	table := open(t, Options{}).Table(nil, "p/l")
+	table := open(t, Options{}).Table("p/l")
 	r := mustRule(t, 100)
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
@@ -70,7 +70,7 @@ func TestOverflow(t *testing.T) {
 	c := &clock{}
 	c.µs.Store(1e15)
 	s := open(t, Options{MaxKeys: shards * 4, Now: c.now})
-	table, r := s.Table(nil, "p/l"), mustRule(t, 5)
+	table, r := s.Table("p/l"), mustRule(t, 5)
 	table.Take(key(0), r, true)
 
 	admitted := 0
@@ -107,7 +107,7 @@ func TestOverflow(t *testing.T) {
 func TestKeyThatLeavesTheOverflowKeepsWhatItSpent(t *testing.T) {
 	c := &clock{}
 	c.µs.Store(1e15)
-	table, r := open(t, Options{MaxKeys: shards, Now: c.now}).Table(nil, "p/l"), mustRule(t, 5)
+	table, r := open(t, Options{MaxKeys: shards, Now: c.now}).Table("p/l"), mustRule(t, 5)
 	table.Take(key(0), r, true) // fills the shard
 	c.µs.Add(30_000_000)
 	for range 5 {
@@ -120,7 +120,7 @@ func TestKeyThatLeavesTheOverflowKeepsWhatItSpent(t *testing.T) {
 }
 
 func TestRefund(t *testing.T) {
-	table, r := open(t, Options{}).Table(nil, "p/l"), mustRule(t, 2)
+	table, r := open(t, Options{}).Table("p/l"), mustRule(t, 2)
 	d := table.Take(key(1), r, true)
 	table.Refund(key(1), r, d.Receipt)
 	if got := table.Take(key(1), r, false).Remaining; got != 2 {
@@ -130,18 +130,12 @@ func TestRefund(t *testing.T) {
 
 func TestRetain(t *testing.T) {
 	s := open(t, Options{})
-	kept, dropped, shared := s.Table("one", "p/kept"), s.Table("one", "p/dropped"), s.Table("one", "p/shared")
-	if s.Table("other", "p/shared") != shared {
-		t.Error("owners do not share a table")
-	}
-	s.Retain("one", func(id string) bool { return id == "p/kept" })
-	if s.Table("one", "p/kept") != kept {
+	kept, dropped := s.Table("p/kept"), s.Table("p/dropped")
+	s.Retain(func(id string) bool { return id == "p/kept" })
+	if s.Table("p/kept") != kept {
 		t.Error("the kept table is another")
 	}
-	if s.Table("one", "p/shared") != shared {
-		t.Error("the table that another owner has is another")
-	}
-	if s.Table("one", "p/dropped") == dropped {
+	if s.Table("p/dropped") == dropped {
 		t.Error("the dropped table is there again")
 	}
 }
@@ -150,7 +144,7 @@ func TestSweeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{})
 		defer s.Close()
-		table := s.Table(nil, "p/l")
+		table := s.Table("p/l")
 		table.Take(key(1), mustRule(t, 5), true)
 		time.Sleep(50 * time.Second)
 		if table.Len() != 1 {
@@ -165,7 +159,7 @@ func TestSweeper(t *testing.T) {
 }
 
 func TestTakeDoesNotAllocate(t *testing.T) {
-	table, r := open(t, Options{}).Table(nil, "p/l"), mustRule(t, 1_000_000)
+	table, r := open(t, Options{}).Table("p/l"), mustRule(t, 1_000_000)
 	table.Take(key(1), r, true)
 	if n := testing.AllocsPerRun(1000, func() { table.Take(key(1), r, true) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -173,7 +167,7 @@ func TestTakeDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkTake(b *testing.B) {
-	table, r := open(b, Options{}).Table(nil, "p/l"), mustRule(b, 60_000_000)
+	table, r := open(b, Options{}).Table("p/l"), mustRule(b, 60_000_000)
 	for i := range 10_000 {
 		table.Take(key(i), r, true)
 	}
