@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/config"
+	"weir.dev/weir/controllers/hub"
+	"weir.dev/weir/controllers/status"
+)
+
+// Statuses is what the reconciler tells of policies: a status.Writer.
+type Statuses interface {
+	Set(namespace string, verdicts []compile.Verdict)
+	Seen(id status.ID, uid types.UID, generation int64)
+}
+
+// Rollout forgets pods: a rollout.Tracker.
+type Rollout interface {
+	Forget(namespace, uid string)
+}
+
+// Options of a Reconciler. All are needed.
+type Options struct {
+	// Reader is the manager's cache, kept as ByObject says.
+	Reader client.Reader
+	Config config.Config
+	// Cluster is the id that begins Redis keys.
+	Cluster string
+	// OperatorNamespace has the Secrets of the configuration.
+	OperatorNamespace string
+	Hub               *hub.Hub
+	Rollout           Rollout
+	Status            Statuses
+	Log               *slog.Logger
+}
+
+// Reconciler works on namespaces.
+type Reconciler struct {
+	Options
+
+	debounce *debouncer
+	synced   atomic.Bool
+
+	mu        sync.Mutex
+	published map[string]published
+	// busy are the namespaces that have policies.
+	busy map[string]bool
+}
+
+// New returns a Reconciler.
+func New(opts Options) *Reconciler {
+	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}}
+}
+
+// Synced reports whether every namespace has been published once: before that the
+// hub does not know all there is.
+func (r *Reconciler) Synced() bool { return r.synced.Load() }
+
+// Reconcile works on the namespace that is the request's name.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return reconcile.Result{}, r.sync(ctx, req.Name)
+}
+
+func (r *Reconciler) sync(ctx context.Context, ns string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	in, creds, err := r.read(ctx, ns)
+	if err != nil {
+		return err
+	}
+	policies := len(in.RateLimitPolicies) + len(in.IdempotencyPolicies) + len(in.CallbackRoutes)
+	var out compile.Output
+	if policies > 0 || anyInjected(in.Pods) {
+		out = compile.Compile(in)
+	}
+	r.publish(ns, out, creds)
+	r.Status.Set(ns, out.Verdicts)
+	delete(r.busy, ns)
+	if policies > 0 {
+		r.busy[ns] = true
+	}
+	r.Log.Debug("published", "namespace", ns, "workloads", len(out.Workloads), "policies", policies)
+	return nil
+}
+
+func anyInjected(pods []corev1.Pod) bool {
+	for i := range pods {
+		if Injected(&pods[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// read collects a namespace from the cache.
+func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, credentials, error) {
+	in := compile.Input{Cluster: r.Cluster, Namespace: ns, Config: r.Config}
+	var (
+		limits      v1alpha1.RateLimitPolicyList
+		idempotency v1alpha1.IdempotencyPolicyList
+		routes      v1alpha1.CallbackRouteList
+		services    corev1.ServiceList
+		pods        corev1.PodList
+	)
+	for _, list := range []client.ObjectList{&limits, &idempotency, &routes, &services, &pods} {
+		// Nothing that is read here is changed, so that nothing has to be copied.
+		if err := r.Reader.List(ctx, list, client.InNamespace(ns), client.UnsafeDisableDeepCopy); err != nil {
+			return in, nil, fmt.Errorf("list %T of %s: %w", list, ns, err)
+		}
+	}
+	in.RateLimitPolicies, in.IdempotencyPolicies, in.CallbackRoutes = alive(limits.Items), alive(idempotency.Items), alive(routes.Items)
+	in.Services, in.Pods = services.Items, pods.Items
+	if r.selectsNamespaces() {
+		var n corev1.Namespace
+		if err := r.Reader.Get(ctx, client.ObjectKey{Name: ns}, &n); client.IgnoreNotFound(err) != nil {
+			return in, nil, fmt.Errorf("namespace %s: %w", ns, err)
+		}
+		in.NamespaceLabels = n.Labels
+	}
+	creds, err := r.credentialsOf(ctx, ns, in.NamespaceLabels)
+	if err != nil {
+		return in, nil, err
+	}
+	in.Credentials = creds.versions()
+	return in, creds, nil
+}
+
+// alive leaves out what is being deleted: others may have put finalizers on it.
+func alive[T any, P interface {
+	*T
+	client.Object
+}](items []T) []T {
+	out := make([]T, 0, len(items))
+	for i := range items {
+		if P(&items[i]).GetDeletionTimestamp() == nil {
+			out = append(out, items[i])
+		}
+	}
+	return out
+}
+
+func (r *Reconciler) selectsNamespaces() bool {
+	for i := range r.Config.Stores {
+		if r.Config.Stores[i].AllowedNamespaces.From == config.FromSelector {
+			return true
+		}
+	}
+	return false
+}
+
+// idOf names a policy.
+func idOf(o client.Object) status.ID {
+	kind := ""
+	switch o.(type) {
+	case *v1alpha1.RateLimitPolicy:
+		kind = v1alpha1.KindRateLimitPolicy
+	case *v1alpha1.IdempotencyPolicy:
+		kind = v1alpha1.KindIdempotencyPolicy
+	case *v1alpha1.CallbackRoute:
+		kind = v1alpha1.KindCallbackRoute
+	}
+	return status.ID{Namespace: o.GetNamespace(), PolicyID: attach.PolicyID{Kind: kind, Name: o.GetName()}}
+}

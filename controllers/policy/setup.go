@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"weir.dev/weir/api/v1alpha1"
+)
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// SetupWithManager makes the manager run the reconciler, on every replica.
+func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
+	c, err := controller.New("policy", mgr, controller.Options{
+		Reconciler:         r,
+		NeedLeaderElection: new(false),
+		// Several managers in one process are several replicas in a test.
+		SkipNameValidation: new(true),
+	})
+	if err != nil {
+		return fmt.Errorf("policy controller: %w", err)
+	}
+	sources := []source.Source{
+		watchPolicies(r, mgr, &v1alpha1.RateLimitPolicy{}, func(p *v1alpha1.RateLimitPolicy) bool { return len(p.Status.Conditions) > 0 }),
+		watchPolicies(r, mgr, &v1alpha1.IdempotencyPolicy{}, func(p *v1alpha1.IdempotencyPolicy) bool { return len(p.Status.Conditions) > 0 }),
+		watchPolicies(r, mgr, &v1alpha1.CallbackRoute{}, func(p *v1alpha1.CallbackRoute) bool { return len(p.Status.Conditions) > 0 }),
+		watch(r, mgr, &corev1.Service{}, serviceChanged),
+		watch(r, mgr, &corev1.Pod{}, podChanged),
+		r.watchSecrets(mgr),
+	}
+	if r.selectsNamespaces() {
+		sources = append(sources, r.watchNamespaces(mgr))
+	}
+	for _, s := range sources {
+		if err := c.Watch(s); err != nil {
+			return fmt.Errorf("policy controller: %w", err)
+		}
+	}
+	return mgr.Add(&prime{r})
+}
+
+func (r *Reconciler) enqueue(ns string, q queue) {
+	r.debounce.touch(ns, func() { q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: ns}}) })
+}
+
+// watch enqueues the namespaces of objects that come, go, or change.
+func watch[T client.Object](r *Reconciler, mgr manager.Manager, o T, changed func(a, b T) bool) source.Source {
+	return source.TypedKind(mgr.GetCache(), o, handler.TypedFuncs[T, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) { r.enqueue(e.Object.GetNamespace(), q) },
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
+			if changed(e.ObjectOld, e.ObjectNew) {
+				r.enqueue(e.ObjectNew.GetNamespace(), q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) { r.enqueue(e.Object.GetNamespace(), q) },
+	})
+}
+
+// watchPolicies also tells the status writer of policies it has not seen.
+func watchPolicies[T client.Object](r *Reconciler, mgr manager.Manager, o T, hasStatus func(T) bool) source.Source {
+	return source.TypedKind(mgr.GetCache(), o, handler.TypedFuncs[T, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) {
+			if !hasStatus(e.Object) {
+				r.Status.Seen(idOf(e.Object), e.Object.GetUID(), e.Object.GetGeneration())
+			}
+			r.enqueue(e.Object.GetNamespace(), q)
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
+			a, b := e.ObjectOld, e.ObjectNew
+			if a.GetGeneration() != b.GetGeneration() || a.GetUID() != b.GetUID() || !a.GetDeletionTimestamp().Equal(b.GetDeletionTimestamp()) {
+				r.enqueue(b.GetNamespace(), q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) { r.enqueue(e.Object.GetNamespace(), q) },
+	})
+}
+
+func serviceChanged(a, b *corev1.Service) bool {
+	return !equality.Semantic.DeepEqual(a.Spec, b.Spec) || !equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
+}
+
+func podChanged(a, b *corev1.Pod) bool {
+	x, y := trim(a), trim(b)
+	x.ResourceVersion, y.ResourceVersion = "", ""
+	return !equality.Semantic.DeepEqual(x, y)
+}
+
+// watchSecrets enqueues every namespace with policies: Secrets change rarely.
+func (r *Reconciler) watchSecrets(mgr manager.Manager) source.Source {
+	all := func(_ context.Context, o *corev1.Secret) []reconcile.Request {
+		if o.Namespace != r.OperatorNamespace || !r.names(o.Name) {
+			return nil
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var out []reconcile.Request
+		for ns := range r.busy {
+			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Name: ns}})
+		}
+		return out
+	}
+	return source.TypedKind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(all))
+}
+
+// names reports whether the configuration names a Secret.
+func (r *Reconciler) names(secret string) bool {
+	for i := range r.Config.Stores {
+		s := &r.Config.Stores[i]
+		if s.Redis != nil && s.Redis.Credentials.Secret == secret {
+			return true
+		}
+		for _, own := range s.NamespaceCredentials {
+			if own == secret {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *Reconciler) watchNamespaces(mgr manager.Manager) source.Source {
+	return source.TypedKind(mgr.GetCache(), &corev1.Namespace{}, handler.TypedFuncs[*corev1.Namespace, reconcile.Request]{
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*corev1.Namespace], q queue) {
+			if !equality.Semantic.DeepEqual(e.ObjectOld.Labels, e.ObjectNew.Labels) {
+				r.enqueue(e.ObjectNew.Name, q)
+			}
+		},
+	})
+}
+
+// prime publishes every namespace once, so that Synced can be told.
+type prime struct{ r *Reconciler }
+
+// NeedLeaderElection is false: every replica serves streams.
+func (*prime) NeedLeaderElection() bool { return false }
+
+// Start returns when everything has been published.
+func (p *prime) Start(ctx context.Context) error {
+	namespaces := map[string]bool{}
+	for _, list := range []client.ObjectList{
+		&v1alpha1.RateLimitPolicyList{}, &v1alpha1.IdempotencyPolicyList{}, &v1alpha1.CallbackRouteList{}, &corev1.PodList{},
+	} {
+		if err := p.r.Reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("list %T: %w", list, err)
+		}
+		switch l := list.(type) {
+		case *v1alpha1.RateLimitPolicyList:
+			collect(namespaces, l.Items)
+		case *v1alpha1.IdempotencyPolicyList:
+			collect(namespaces, l.Items)
+		case *v1alpha1.CallbackRouteList:
+			collect(namespaces, l.Items)
+		case *corev1.PodList:
+			collect(namespaces, l.Items)
+		}
+	}
+	for ns := range namespaces {
+		if err := p.r.sync(ctx, ns); err != nil {
+			return err
+		}
+	}
+	p.r.synced.Store(true)
+	return nil
+}
+
+func collect[T any, P interface {
+	*T
+	client.Object
+}](namespaces map[string]bool, items []T) {
+	for i := range items {
+		namespaces[P(&items[i]).GetNamespace()] = true
+	}
+}
