@@ -20,6 +20,9 @@ const (
 	maxString   = 256
 )
 
+// nameRE is what limits can be called: safe in fields, keys and labels.
+var nameRE = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
 // Filter enforces one policy. Immutable; safe for concurrent use.
 type Filter struct {
 	policy string // <namespace>/<name>
@@ -89,7 +92,7 @@ func Compile(p *snapshot.RateLimitPolicy, env Env) (*Filter, error) {
 }
 
 func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, specs map[string]int) (limit, error) {
-	if ok, _ := regexp.MatchString(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`, l.GetName()); !ok {
+	if !nameRE.MatchString(l.GetName()) {
 		return limit{}, fmt.Errorf("the name is not lower case letters, digits and -, at most 63")
 	}
 	c := limit{
