@@ -41,7 +41,7 @@ func TestDirectionOfImports(t *testing.T) {
 		"the operator's binary has no proxy":    {"./cmd/weir-operator/...", []string{module + "/sidecar"}},
 		"types know nothing of Weir":            {"./api/v1alpha1/...", []string{module + "/controllers", module + "/sidecar", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"}},
 		"attach and compile are pure": {"./controllers/compile/...", []string{
-			"k8s.io/client-go", "sigs.k8s.io/controller-runtime", module + "/controllers/hub", module + "/controllers/policy", "log/slog",
+			"k8s.io/client-go", "sigs.k8s.io/controller-runtime", module + "/controllers/hub", module + "/controllers/policy",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
