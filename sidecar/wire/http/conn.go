@@ -4,6 +4,7 @@ package http
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -204,7 +205,15 @@ func (c *conn) splice() {
 		c.kill()
 		return
 	}
+	ctx, cancel := context.WithCancel(c.s.ctx)
+	retired := make(chan struct{})
+	go func() {
+		defer close(retired)
+		c.retire(ctx)
+	}()
 	splice.Join(c.nc, up)
+	cancel()
+	<-retired
 }
 
 // awaitConfig waits for the first snapshot.

@@ -195,6 +195,38 @@ func TestSwap(t *testing.T) {
 	}
 }
 
+// TestRetire: a policy that comes for a port ends the spliced connections of it
+// between two requests, so that none passes by.
+func TestRetire(t *testing.T) {
+	p := chainPorts()
+	p.set(nil)
+	arrived, answer := make(chan struct{}), make(chan struct{}, 1)
+	addr := app(t, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		arrived <- struct{}{}
+		<-answer
+		digest(w, r)
+	})
+	_, front := proxy(t, Config{Ports: p}, addr)
+	c, br := dialRaw(t, front)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-arrived
+	p.set(chainPorts(&testFilter{head: deny}).port)
+	// The request in flight is not cut off.
+	time.Sleep(recheckEvery + 2*quiet)
+	answer <- struct{}{}
+	if resp, _ := readResponse(t, br, "GET"); resp.StatusCode != 200 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+	if _, err := br.ReadByte(); err != io.EOF {
+		t.Errorf("after it: %v", err)
+	}
+	c, br = dialRaw(t, front)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	if resp, _ := readResponse(t, br, "GET"); resp.StatusCode != 403 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
 func TestMaxConns(t *testing.T) {
 	_, front := proxy(t, Config{Ports: chainPorts(), MaxConns: 1}, app(t, digest))
 	c, br := dialRaw(t, front)

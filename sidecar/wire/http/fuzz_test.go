@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	nethttp "net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// bytesConn is a connection that has sent its bytes and takes any.
+type bytesConn struct{ r io.Reader }
+
+func (c bytesConn) Read(p []byte) (int, error)       { return c.r.Read(p) }
+func (c bytesConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c bytesConn) Close() error                     { return nil }
+func (c bytesConn) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (c bytesConn) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
+func (c bytesConn) SetDeadline(time.Time) error      { return nil }
+func (c bytesConn) SetReadDeadline(time.Time) error  { return nil }
+func (c bytesConn) SetWriteDeadline(time.Time) error { return nil }
+
+// readOne reads the first request of raw as far as its head.
+func readOne(s *Server, raw []byte) (*txn, bool) {
+	c := newConn(s, bytesConn{bytes.NewReader(raw)}, Target{Port: testPort, Upstream: "10.0.0.1:80"})
+	t := newTxn(s)
+	t.attach(c)
+	if !t.readHead() {
+		return t, false
+	}
+	t.begin()
+	_, ok := t.check()
+	return t, ok
+}
+
+// FuzzRequest: what is accepted here, net/http accepts too and reads the same,
+// both as it came and as it is sent on, and it is one request.
+func FuzzRequest(f *testing.F) {
+	for _, test := range refused {
+		f.Add([]byte(test.raw))
+	}
+	f.Add([]byte("POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: h\r\n\r\n"))
+	f.Add([]byte("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: a, b\r\na: 1\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n"))
+	f.Add([]byte("GET http://h/x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"))
+	s := New(Config{Ports: chainPorts()})
+	f.Cleanup(s.cancel)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x, ok := readOne(s, raw)
+		if !ok {
+			return
+		}
+		theirs, err := nethttp.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+		if err != nil {
+			if lenient(err) {
+				return
+			}
+			t.Fatalf("net/http refuses it: %v", err)
+		}
+		if string(x.target.method) != theirs.Method {
+			t.Errorf("method %q, theirs %q", x.target.method, theirs.Method)
+		}
+		if got, want := x.body.framing == chunked, len(theirs.TransferEncoding) > 0; got != want {
+			t.Errorf("chunked %v, theirs %v", got, want)
+		}
+		if x.body.framing == fixedLength && x.body.left != theirs.ContentLength {
+			t.Errorf("length %d, theirs %d", x.body.left, theirs.ContentLength)
+		}
+		wantBody, wantErr := io.ReadAll(theirs.Body)
+
+		sent := x.appendRequest(nil)
+		if x.body.framing != noBody && !x.body.ended {
+			p := pump{buf: make([]byte, bulk)}
+			for !x.body.ended {
+				n, err := x.body.Read(p.buf[chunkRoom : bulk-2-len(lastChunk)])
+				if err != nil && !x.body.ended {
+					return
+				}
+				sent = append(sent, p.frame(x, n, x.body.ended)...)
+			}
+		}
+		br := bufio.NewReader(bytes.NewReader(sent))
+		again, err := nethttp.ReadRequest(br)
+		if err != nil {
+			t.Fatalf("what is sent on is refused: %v\n%q", err, sent)
+		}
+		gotBody, err := io.ReadAll(again.Body)
+		if err != nil || wantErr == nil && !bytes.Equal(gotBody, wantBody) {
+			t.Errorf("body %q, %v; theirs %q", gotBody, err, wantBody)
+		}
+		if rest, _ := io.ReadAll(br); len(rest) > 0 {
+			t.Errorf("more than one request is sent on: %q", rest)
+		}
+		if again.Method != theirs.Method || again.Host != theirs.Host && theirs.Host != "" {
+			t.Errorf("%s %s is sent on, theirs %s %s", again.Method, again.Host, theirs.Method, theirs.Host)
+		}
+	})
+}
+
+// lenient are refusals of net/http that say nothing about framing.
+func lenient(err error) bool {
+	for _, s := range []string{"invalid URL", "parse ", "malformed Host"} {
+		if strings.Contains(err.Error(), s) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestHotPathDoesNotAllocate: reading a head, filling the exchange, running
+// filters and building the heads of both sides.
+func TestHotPathDoesNotAllocate(t *testing.T) {
+	s := New(Config{Ports: chainPorts()})
+	defer s.cancel()
+	raw := []byte("POST /users/%34%32/pay?x=1 HTTP/1.1\r\nHost: h\r\nUser-Agent: wrk\r\nX-Client-Id: a\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 5\r\n\r\nhello")
+	answer := []byte("HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+	in := bytes.NewReader(nil)
+	c := newConn(s, bytesConn{in}, Target{Port: testPort, Upstream: "10.0.0.1:80"})
+	c.deadlines = time.Now()
+	x := newTxn(s)
+	x.attach(c)
+	up := bytes.NewReader(nil)
+	run := func() {
+		in.Reset(raw)
+		if !x.readHead() {
+			t.Fatal("refused")
+		}
+		x.begin()
+		if _, ok := x.check(); !ok {
+			t.Fatal("refused")
+		}
+		x.chain.Head(&x.x, &x.progress)
+		x.x.Add("RateLimit", answer[:9])
+		x.out = x.appendRequest(x.out[:0])
+		up.Reset(answer)
+		x.up.br.Reset(up)
+		if err := x.up.readHead(); err != nil {
+			t.Fatal(err)
+		}
+		_ = x.up.frame(x.target.method)
+		x.chain.ResponseHead(&x.x)
+		if got := x.relayFinal(); got != exchange.Replied {
+			t.Fatal(got)
+		}
+		x.chain.End(&x.x, &x.progress, exchange.Replied)
+		x.end()
+	}
+	f := s.cfg.Ports.(*ports).port.Chain[0].(*testFilter)
+	run()
+	f.outcomes, f.statuses = make([]exchange.Outcome, 0, 1000), make([]int, 0, 1000)
+	if n := testing.AllocsPerRun(100, run); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkProxy is one keep-alive client through the proxy to an application
+// that answers from memory. Its time includes client and application.
+func BenchmarkProxy(b *testing.B) {
+	response := []byte("HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\r\n" + strings.Repeat("x", 68))
+	addr := rawApp(b, func(c *net.TCPConn, br *bufio.Reader) {
+		_ = c.SetDeadline(time.Time{})
+		for readRawHead(br) != "" {
+			_, _ = c.Write(response)
+		}
+	})
+	_, front := proxy(b, Config{Ports: chainPorts(&nopFilter{})}, addr)
+	c, br := dialRaw(b, front)
+	_ = c.SetDeadline(time.Time{})
+	request := []byte("GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n\r\n")
+	buf := make([]byte, len(response))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = c.Write(request)
+		if _, err := io.ReadFull(br, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type nopFilter struct{}
+
+func (*nopFilter) Head(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
+func (*nopFilter) MaxBody() int                             { return 0 }
+func (*nopFilter) Body(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
+func (*nopFilter) ResponseHead(*exchange.Exchange)          {}
+func (*nopFilter) End(*exchange.Exchange, exchange.Outcome) {}
