@@ -144,6 +144,10 @@ func unfit(pod *corev1.Pod) []Reason {
 		add(Windows, "spec.os", "Weir's sidecar runs on Linux only. Label the pod %s: %s.",
 			podspec.LabelInject, podspec.InjectDisabled)
 	}
+	if _, ok := pod.Annotations[corev1.MirrorPodAnnotationKey]; ok {
+		add(StaticPod, annotationPath(corev1.MirrorPodAnnotationKey),
+			"The kubelet runs the pod from a file, which no webhook changes. Run it by a Deployment or DaemonSet.")
+	}
 	eachContainer(pod, func(path string, c *corev1.Container) {
 		if weirContainer(c.Name) {
 			add(NameTaken, path+".name", "%q is the name of a container of Weir's. Rename it.", c.Name)

@@ -16,6 +16,8 @@ const (
 	HostNetwork Code = "HostNetwork"
 	// Windows: the pod runs on Windows nodes.
 	Windows Code = "Windows"
+	// StaticPod: the kubelet made the pod from a file and shows a mirror of it.
+	StaticPod Code = "StaticPod"
 	// ReservedPort: a container listens on a port of Weir.
 	ReservedPort Code = "ReservedPort"
 	// TooManyPorts: more named ports than the sidecar can take.
@@ -62,7 +64,7 @@ const (
 // Effect of a code.
 func (c Code) Effect() Effect {
 	switch c {
-	case NotEnabled, Disabled, HostNetwork, Windows, ReservedPort, TooManyPorts, NameTaken:
+	case NotEnabled, Disabled, HostNetwork, Windows, StaticPod, ReservedPort, TooManyPorts, NameTaken:
 		return EffectSkip
 	case InvalidLabel, InvalidAnnotation:
 		return EffectRefuse
