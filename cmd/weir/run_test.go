@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weir.dev/weir/sidecar/store/redis/redistest"
+)
+
+const limitPolicy = `apiVersion: weir.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: payments, namespace: shop}
+spec:
+  targetRefs: [{name: payments}]
+  limits: [{name: per-client, key: [{header: X-Client-Id}], limit: LIMIT, window: 3600s}]
+`
+
+func withLimit(n int) string { return strings.Replace(limitPolicy, "LIMIT", fmt.Sprint(n), 1) }
+
+// weirRun is `weir run` in this process.
+type weirRun struct {
+	address string
+	lines   chan string
+	stop    func() error
+}
+
+func startRun(t *testing.T, upstream string, args ...string) *weirRun {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	c := root()
+	c.SetArgs(append([]string{"run", "--listener", "name=payments/http,listen=127.0.0.1:0,upstream=" + upstream}, args...))
+	c.SetOut(w)
+	done := make(chan error, 1)
+	go func() {
+		err := c.ExecuteContext(ctx)
+		_ = w.CloseWithError(io.EOF)
+		done <- err
+	}()
+	run := &weirRun{lines: make(chan string, 100)}
+	run.stop = func() error { cancel(); return <-done }
+	go func() {
+		defer close(run.lines)
+		s := bufio.NewScanner(r)
+		for s.Scan() {
+			run.lines <- s.Text()
+		}
+	}()
+	line := run.await(t, "listening on ")
+	run.address = strings.Fields(line)[2]
+	return run
+}
+
+// await returns the next line that holds text.
+func (r *weirRun) await(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		select {
+		case line, ok := <-r.lines:
+			if !ok {
+				t.Fatalf("weir run ended without saying %q", text)
+			}
+			if strings.Contains(line, text) {
+				return line
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("weir run did not say %q within 30 s", text)
+		}
+	}
+}
+
+// admitted sends n requests of a client, spread over addresses, and counts 200s.
+func admitted(t *testing.T, client string, n int, addresses ...string) int {
+	t.Helper()
+	ok := 0
+	for i := range n {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addresses[i%len(addresses)]+"/users/1/payments", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Client-Id", client)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		switch resp.StatusCode {
+		case http.StatusOK:
+			ok++
+		case http.StatusTooManyRequests:
+		default:
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+	return ok
+}
+
+func shop(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func policyFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	write(t, path, text)
+	return path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunFollowsItsFile(t *testing.T) {
+	file := policyFile(t, withLimit(3))
+	run := startRun(t, shop(t), "-f", file)
+	if got := admitted(t, "a", 6, run.address); got != 3 {
+		t.Errorf("limit 3: %d of 6 passed", got)
+	}
+	write(t, file, withLimit(5))
+	run.await(t, "accepted RateLimitPolicy payments")
+	if got := admitted(t, "a", 6, run.address); got != 2 {
+		t.Errorf("limit 5 with 3 spent: %d of 6 passed, want 2", got)
+	}
+	write(t, file, strings.Replace(withLimit(9), "3600s", "soon", 1))
+	run.await(t, "spec.limits[0].window")
+	if got := admitted(t, "b", 9, run.address); got != 5 {
+		t.Errorf("after a mistake the policy before goes on: %d of 9 passed, want 5", got)
+	}
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTwoProcessesOverOneRedisAreOneSystem(t *testing.T) {
+	redis := redistest.Start(t)
+	file := policyFile(t, withLimit(7))
+	app := shop(t)
+	a := startRun(t, app, "-f", file, "--redis", redis.Addr)
+	b := startRun(t, app, "-f", file, "--redis", "redis://"+redis.Addr)
+	if got := admitted(t, "a", 20, a.address, b.address); got != 7 {
+		t.Errorf("%d of 20 passed, want exactly 7", got)
+	}
+	for _, r := range []*weirRun{a, b} {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	good := policyFile(t, withLimit(3))
+	bad := policyFile(t, strings.Replace(withLimit(3), "limit: 3", "limit: -3", 1))
+	listener := "name=payments/http,listen=127.0.0.1:0,upstream=127.0.0.1:9"
+	for name, test := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no file":           {[]string{"--listener", listener}, []string{"-f"}},
+		"no listener":       {[]string{"-f", good}, []string{"--listener"}},
+		"bad policy":        {[]string{"-f", bad, "--listener", listener}, []string{bad, "spec.limits[0].limit"}},
+		"missing file":      {[]string{"-f", "/nowhere.yaml", "--listener", listener}, []string{"/nowhere.yaml"}},
+		"listener by words": {[]string{"-f", good, "--listener", "payments"}, []string{"payments", "key=value"}},
+		"protocol to come":  {[]string{"-f", good, "--listener", listener + ",protocol=thrift"}, []string{"thrift", "not supported"}},
+		"scheme of redis":   {[]string{"-f", good, "--listener", listener, "--redis", "http://x"}, []string{"--redis", "redis://"}},
+		"no replicas":       {[]string{"-f", good, "--listener", listener, "--replicas", "0"}, []string{"--replicas"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := root()
+			c.SetArgs(append([]string{"run"}, test.args...))
+			c.SetOut(io.Discard)
+			err := c.ExecuteContext(t.Context())
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			for _, w := range test.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error %q does not name %q", err, w)
+				}
+			}
+		})
+	}
+}
