@@ -7,7 +7,6 @@ package plane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,7 +17,9 @@ import (
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/admin"
 	"weir.dev/weir/sidecar/engine"
+	"weir.dev/weir/sidecar/store/redis"
 	wire "weir.dev/weir/sidecar/wire/http"
+	"weir.dev/weir/sidecar/wire/listen"
 )
 
 // Plane serves until Close.
@@ -29,16 +30,19 @@ type Plane struct {
 	server *wire.Server
 	log    *slog.Logger
 	wg     sync.WaitGroup
-	mu     sync.Mutex
-	open   []net.Listener
+	// accepting ends with Close.
+	accepting     context.Context
+	stopAccepting context.CancelFunc
 }
 
 // New makes a plane without listeners and policies.
 func New(log *slog.Logger) *Plane {
+	redis.LogTo(log)
 	m := admin.NewMetrics()
 	e := engine.New(engine.Options{Metrics: m})
+	ctx, stop := context.WithCancel(context.Background())
 	return &Plane{
-		Engine: e, Metrics: m, log: log,
+		Engine: e, Metrics: m, log: log, accepting: ctx, stopAccepting: stop,
 		server: wire.New(wire.Config{Ports: e, Logger: log, Metrics: m.Wire(nil)}),
 	}
 }
@@ -63,38 +67,20 @@ func (p *Plane) Listen(address string, port uint16, upstream string) (net.Addr, 
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	p.mu.Lock()
-	p.open = append(p.open, l)
-	p.mu.Unlock()
-	p.wg.Go(func() { p.accept(l, wire.Target{Port: port, Upstream: upstream}) })
+	p.wg.Go(func() {
+		if err := listen.Serve(p.accepting, l, listen.Fixed(port, upstream), p.server, p.log); err != nil {
+			p.log.Error("listener ended", "address", l.Addr().String(), "error", err)
+		}
+	})
 	return l.Addr(), nil
-}
-
-func (p *Plane) accept(l net.Listener, to wire.Target) {
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // out of file descriptors, perhaps: others may close some
-			p.log.Warn("accept", "address", l.Addr().String(), "error", err)
-			time.Sleep(50 * time.Millisecond)
-			continue
-		}
-		p.wg.Go(func() { p.server.ServeConn(c, to) })
-	}
 }
 
 // Close stops accepting, lets requests end for at most grace, and frees all.
 func (p *Plane) Close(grace time.Duration) {
-	p.mu.Lock()
-	for _, l := range p.open {
-		_ = l.Close()
-	}
-	p.mu.Unlock()
+	p.stopAccepting()
+	p.wg.Wait()
 	ctx, stop := context.WithTimeout(context.Background(), grace)
 	defer stop()
-	_ = p.server.Shutdown(ctx)
-	p.wg.Wait()
+	_ = p.server.Shutdown(ctx) // what is cut after grace has had its time
 	p.Engine.Close()
 }
