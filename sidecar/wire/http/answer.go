@@ -34,7 +34,7 @@ func (t *txn) answer(d exchange.Denial) {
 	if string(t.target.method) != "HEAD" {
 		w = append(w, t.doc...)
 	}
-	t.status, t.began = d.Status, true
+	t.status = d.Status
 	t.x.Status = d.Status
 	if !t.flush(w) {
 		t.close = true

@@ -39,6 +39,8 @@ type conn struct {
 	spliced atomic.Pointer[net.Conn]
 	// deadlines is when the deadlines were last moved.
 	deadlines time.Time
+	// txn of the request that is being served.
+	txn *txn
 	// requests that were served.
 	requests int
 	// wake is polled without allocating: the callback of awaitReadable.
@@ -64,6 +66,9 @@ func (c *conn) serve() {
 	defer func() {
 		if r := recover(); r != nil {
 			c.s.cfg.Logger.Error("a request ended in a panic", "panic", r, "stack", string(debug.Stack()))
+			if c.txn != nil {
+				c.txn.abandon()
+			}
 		}
 	}()
 	port, ready := c.s.cfg.Ports.Port(c.target.Port)
@@ -100,7 +105,8 @@ func (c *conn) serveReadable() bool {
 	t.attach(c)
 	keep := true
 	for keep {
-		if keep = t.serve(); t.br.Buffered() == 0 {
+		keep = t.serve()
+		if t.skipEmptyLine(); t.br.Buffered() == 0 {
 			break
 		}
 	}

@@ -7,15 +7,16 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	nethttp "net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"weir.dev/weir/sidecar/exchange"
@@ -269,23 +270,64 @@ func TestPoolExpires(t *testing.T) {
 	<-ended
 }
 
-// TestPanic: a filter that panics ends its connection and nothing else.
+// TestPanic: a filter that panics ends its connection and nothing else; filters
+// before it are told, and no memory stays reserved.
 func TestPanic(t *testing.T) {
+	first := &testFilter{maxBody: 10, head: verdict(exchange.NeedBody)}
 	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
 		if string(x.Path) == "/panic" {
 			panic("x")
 		}
 		return exchange.Continue
 	}}
-	_, front := proxy(t, Config{Ports: chainPorts(f), Logger: slog.New(slog.DiscardHandler)}, app(t, digest))
+	s, front := proxy(t, Config{Ports: chainPorts(first, f)}, app(t, digest))
 	c, br := dialRaw(t, front)
-	_, _ = io.WriteString(c, "GET /panic HTTP/1.1\r\nHost: h\r\n\r\n")
+	_, _ = io.WriteString(c, "POST /panic HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab")
 	if b, _ := io.ReadAll(br); len(b) > 0 {
 		t.Errorf("got %q", b)
+	}
+	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent}, first.outcomes); diff != "" || s.buffered.Load() != 0 {
+		t.Errorf("%s; %d bytes reserved", diff, s.buffered.Load())
 	}
 	c, br = dialRaw(t, front)
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	readResponse(t, br, "GET")
+}
+
+// TestIdleConnections: a connection that waits holds no buffers. The bound is
+// loose: half of the memory is the test's own end of the connections.
+func TestIdleConnections(t *testing.T) {
+	_, front := proxy(t, Config{Ports: chainPorts(&nopFilter{}), HeadBytes: 64 << 10}, app(t, digest))
+	used := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	open := func() net.Conn {
+		c, err := net.Dial("tcp", front)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	open()
+	const n = 300
+	before := used()
+	for range n {
+		open()
+	}
+	if each := (int64(used()) - int64(before)) / n; each > 24<<10 {
+		t.Errorf("%d bytes for each idle connection", each)
+	} else {
+		t.Logf("%d bytes for each idle connection", each)
+	}
 }
 
 // TestConcurrent runs many clients through one pool.

@@ -46,7 +46,7 @@ func (t *txn) relayFinal() exchange.Outcome {
 		t.close = true
 	}
 	w := t.appendResponseHead(t.w[:0], out)
-	t.status, t.began = l.status, true
+	t.status = l.status
 	return t.relayBody(w, out)
 }
 

@@ -45,8 +45,8 @@ type txn struct {
 	linger bool
 	// status that the client got.
 	status int
-	// began: bytes of a final response were written, so no other can be.
-	began bool
+	// ending: filters are being told the outcome.
+	ending bool
 
 	// out is what goes to the application, w what goes to the client.
 	out, w, doc []byte
@@ -62,6 +62,7 @@ func newTxn(s *Server) *txn {
 
 func (t *txn) attach(c *conn) {
 	t.c = c
+	c.txn = t
 	t.br.Reset(c.nc)
 }
 
@@ -69,6 +70,7 @@ func (t *txn) attach(c *conn) {
 // large goes too.
 func (t *txn) detach() {
 	t.br.Reset(nil)
+	t.c.txn = nil
 	t.c = nil
 	if cap(t.w) > maxKept {
 		t.w = nil
@@ -86,7 +88,7 @@ const maxKept = 64 << 10
 // serve reads one request, answers it and reports whether the connection may
 // serve another.
 func (t *txn) serve() (keep bool) {
-	t.close, t.linger, t.began, t.status = false, false, false, 0
+	t.close, t.linger, t.ending, t.status = false, false, false, 0
 	t.w = t.w[:0]
 	if !t.readHead() {
 		return false
@@ -159,7 +161,38 @@ func (t *txn) run() {
 	default:
 		outcome = t.forward()
 	}
+	t.ending = true
 	t.chain.End(x, &t.progress, outcome)
+}
+
+// abandon gives back what a request held that ended in a panic. The txn is not
+// used again.
+func (t *txn) abandon() {
+	defer func() { _ = recover() }()
+	if t.reserved > 0 {
+		t.s.reserve(-t.reserved)
+	}
+	outcome := exchange.NotSent
+	if t.up.conn != nil {
+		_ = t.up.conn.Close()
+		if t.up.sent {
+			outcome = exchange.SentNoReply
+		}
+	}
+	if !t.ending {
+		t.chain.End(&t.x, &t.progress, outcome)
+	}
+}
+
+// skipEmptyLine takes the CRLF that some old clients send after a body, so that
+// it does not look like the beginning of a request.
+func (t *txn) skipEmptyLine() {
+	if t.br.Buffered() != 2 {
+		return
+	}
+	if b, _ := t.br.Peek(2); b[0] == '\r' && b[1] == '\n' {
+		_, _ = t.br.Discard(2)
+	}
 }
 
 // buffer reads the whole body for a filter.
