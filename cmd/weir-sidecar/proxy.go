@@ -41,21 +41,28 @@ func proxyCommand(log *slog.Logger, level *slog.LevelVar) *cobra.Command {
 	}
 }
 
-// podSettings is the environment of an injected pod.
+// podSettings is the environment of an injected pod, and where things are in it.
 type podSettings struct {
-	operator    string
-	namespace   string
-	pod         string
-	ip          netip.Addr
-	redirect    bool
-	namedPorts  []podspec.NamedPort
-	probes      []podspec.Probe
-	passThrough bool
-	level       slog.Level
+	files         files
+	status, admin string
+	operator      string
+	namespace     string
+	pod           string
+	ip            netip.Addr
+	redirect      bool
+	namedPorts    []podspec.NamedPort
+	probes        []podspec.Probe
+	passThrough   bool
+	level         slog.Level
 }
+
+type files struct{ token, ca, state string }
 
 func readPod(getenv func(string) string) (podSettings, error) {
 	p := podSettings{
+		files:     files{token: podspec.FileToken, ca: podspec.FileCA, state: podspec.DirState},
+		status:    port(podspec.PortStatus),
+		admin:     net.JoinHostPort("127.0.0.1", strconv.Itoa(podspec.PortAdmin)),
 		operator:  getenv(podspec.EnvOperator),
 		namespace: getenv(podspec.EnvPodNamespace),
 		pod:       getenv(podspec.EnvPodName),
@@ -96,19 +103,22 @@ func readPod(getenv func(string) string) (podSettings, error) {
 	return p, nil
 }
 
-// proxy runs until ctx ends: in a pod, at SIGTERM, which comes after the app has
-// exited.
 func proxy(ctx context.Context, log *slog.Logger, level *slog.LevelVar, getenv func(string) string) error {
 	p, err := readPod(getenv)
 	if err != nil {
 		return err
 	}
 	level.Set(p.level)
+	return p.run(ctx, log, level)
+}
+
+// run ends with ctx: in a pod, at SIGTERM, which comes after the app has exited.
+func (p *podSettings) run(ctx context.Context, log *slog.Logger, level *slog.LevelVar) error {
 	log = log.With("namespace", p.namespace, "pod", p.pod)
 	var src *source.Source
 	m := newMachine(log, func(m *machine) settings {
 		src = source.New(source.Options{
-			Address: p.operator, TokenFile: podspec.FileToken, CAFile: podspec.FileCA, StateDir: podspec.DirState,
+			Address: p.operator, TokenFile: p.files.token, CAFile: p.files.ca, StateDir: p.files.state,
 			Version: version, Features: engine.Features(),
 			Sink: sink{Engine: m.engine, problems: &m.problems}, Log: log,
 		})
@@ -133,7 +143,7 @@ func proxy(ctx context.Context, log *slog.Logger, level *slog.LevelVar, getenv f
 		defer close(done)
 		_ = src.Run(streaming)
 	}()
-	err = m.run(ctx)
+	err := m.run(ctx)
 	stop()
 	<-done
 	return err
@@ -155,8 +165,8 @@ func (p *podSettings) open(m *machine) error {
 			return err
 		}
 	}
-	_, err := m.serveHTTP(port(podspec.PortStatus), m.admin.Public())
-	_, e := m.serveHTTP(net.JoinHostPort("127.0.0.1", strconv.Itoa(podspec.PortAdmin)), m.admin.Local())
+	_, err := m.serveHTTP(p.status, m.admin.Public())
+	_, e := m.serveHTTP(p.admin, m.admin.Local())
 	return errors.Join(err, e)
 }
 
