@@ -366,6 +366,43 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
+// TestDenialBeforeBody: a denial does not wait for the body, and a body that comes
+// late is not taken for the next request.
+func TestDenialBeforeBody(t *testing.T) {
+	f := &testFilter{head: deny}
+	_, front := proxy(t, Config{Ports: chainPorts(f)}, "127.0.0.1:1")
+	c, br := dialRaw(t, front)
+	for _, framed := range [][2]string{
+		{"Content-Length: 28\r\n", "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"},
+		{"Transfer-Encoding: chunked\r\n", "1c\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n\r\n0\r\n\r\n"},
+	} {
+		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\n"+framed[0]+"\r\n")
+		if resp, _ := readResponse(t, br, "POST"); resp.StatusCode != 403 || resp.Close {
+			t.Errorf("got %d, close %v", resp.StatusCode, resp.Close)
+		}
+		_, _ = io.WriteString(c, framed[1])
+	}
+	_, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	readResponse(t, br, "HEAD")
+	if rest, _ := io.ReadAll(br); len(rest) > 0 {
+		t.Errorf("more: %q", rest)
+	}
+	if n := len(f.outcomes); n != 3 {
+		t.Errorf("the filter saw %d requests, want 3", n)
+	}
+}
+
+// TestDeniedUpload: a client that sends a large body reads the denial.
+func TestDeniedUpload(t *testing.T) {
+	_, front := proxy(t, Config{Ports: chainPorts(&testFilter{head: deny})}, "127.0.0.1:1")
+	c, br := dialRaw(t, front)
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n")
+	_, _ = c.Write(make([]byte, 100<<10))
+	if resp, _ := readResponse(t, br, "POST"); resp.StatusCode != 403 || !resp.Close {
+		t.Errorf("got %d, close %v", resp.StatusCode, resp.Close)
+	}
+}
+
 func verdict(v exchange.Verdict) func(*exchange.Exchange) exchange.Verdict {
 	return func(*exchange.Exchange) exchange.Verdict { return v }
 }

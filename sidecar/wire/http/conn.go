@@ -53,7 +53,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, target Target) *conn {
 	c := &conn{s: s, nc: nc, target: target}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.peer = a.AddrPort().Addr().Unmap()
+		c.peer = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn()

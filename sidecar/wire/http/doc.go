@@ -28,6 +28,13 @@
 //   - The peer's address is appended to X-Forwarded-For. X-Forwarded-Proto is
 //     set to "http" when there is none; what an ingress has set stays.
 //
+// A client that closes its side, even only for writing, while it waits is taken
+// for gone within a second, and so the application's part ends too. Exchange's
+// Context ends with the server only.
+//
+// A spliced connection whose port a policy comes to govern is ended between two
+// of its requests, after ten seconds at the latest: see retire_linux.go.
+//
 // It must never send a byte to the application before the filters have let the
 // request through, never send a request twice of which a byte may have been seen,
 // and never append an answer of its own to a response that has begun.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"weir.dev/weir/sidecar/exchange"
 )
@@ -33,7 +34,8 @@ func (t *txn) forward() exchange.Outcome {
 // is the only retry.
 func (t *txn) send() bool {
 	l := &t.up
-	u := t.c.pool.get(t.x.Start)
+	l.start = time.Now()
+	u := t.c.pool.get(l.start)
 	for reused := u != nil; ; reused = false {
 		if u == nil {
 			c, err := t.s.dial(t.c.target.Upstream)
@@ -67,7 +69,7 @@ func (t *txn) send() bool {
 		u = nil
 	}
 	if t.body.ended {
-		l.late = t.x.Start.Add(t.s.cfg.Timeouts.Response)
+		l.late = l.start.Add(t.s.cfg.Timeouts.Response)
 	} else {
 		l.pump.start(t, u)
 	}

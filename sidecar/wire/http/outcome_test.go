@@ -273,7 +273,7 @@ func TestPoolExpires(t *testing.T) {
 // TestPanic: a filter that panics ends its connection and nothing else; filters
 // before it are told, and no memory stays reserved.
 func TestPanic(t *testing.T) {
-	first := &testFilter{maxBody: 10, head: verdict(exchange.NeedBody)}
+	first := &testFilter{maxBody: 10, head: verdict(exchange.NeedBody), ended: make(chan struct{}, 2)}
 	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
 		if string(x.Path) == "/panic" {
 			panic("x")
@@ -286,6 +286,7 @@ func TestPanic(t *testing.T) {
 	if b, _ := io.ReadAll(br); len(b) > 0 {
 		t.Errorf("got %q", b)
 	}
+	<-first.ended
 	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent}, first.outcomes); diff != "" || s.buffered.Load() != 0 {
 		t.Errorf("%s; %d bytes reserved", diff, s.buffered.Load())
 	}

@@ -39,7 +39,7 @@ type upConn struct {
 	since time.Time
 	// tick is the read deadline.
 	tick time.Time
-	look func(fd uintptr) bool
+	look func(fd uintptr)
 	dead bool
 }
 
@@ -53,22 +53,16 @@ func newUpConn(c net.Conn) *upConn {
 }
 
 // lookFD: bytes that nobody asked for are as bad as an end.
-func (u *upConn) lookFD(fd uintptr) bool {
+func (u *upConn) lookFD(fd uintptr) {
 	var b [1]byte
 	_, err := recvPeek(int(fd), b[:])
 	u.dead = err != syscall.EAGAIN
-	return true
 }
 
 // alive reports whether the application has neither ended the connection nor
 // sent anything on it.
 func (u *upConn) alive() bool {
-	if u.raw == nil {
-		return true
-	}
-	_ = u.SetReadDeadline(time.Time{})
-	u.tick = time.Time{}
-	return u.raw.Read(u.look) == nil && !u.dead
+	return u.raw == nil || u.raw.Control(u.look) == nil && !u.dead
 }
 
 // get returns the connection used last that is still good, nil when there is
@@ -85,8 +79,8 @@ func (p *pool) get(now time.Time) *upConn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		for0 := now.Sub(u.since)
-		if for0 < p.limit && (for0 < peekAfter || u.alive()) {
+		idle := now.Sub(u.since)
+		if idle < p.limit && (idle < peekAfter || u.alive()) {
 			return u
 		}
 		_ = u.Close()

@@ -51,7 +51,7 @@ func (p *pump) run(t *txn, u *upConn) {
 		p.running.Store(false)
 		p.done <- struct{}{}
 	}()
-	last := t.x.Start
+	last := t.up.start
 	stall := t.s.cfg.Timeouts.Stall
 	_ = u.SetWriteDeadline(last.Add(stall))
 	_ = t.c.nc.SetReadDeadline(last.Add(stall))

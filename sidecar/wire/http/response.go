@@ -120,7 +120,7 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 // from the application or enough is there.
 func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 	l := &t.up
-	last := t.x.Start
+	last := l.start
 	for !l.body.ended {
 		// What is there may not wait for what is not, unless all of it is
 		// about to come.

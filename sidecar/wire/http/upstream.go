@@ -37,7 +37,9 @@ type upstreamLeg struct {
 	sent bool
 	// late is when the response's head must be there; zero: not limited.
 	late time.Time
-	// slow: so much time has passed that x.Start is no longer now.
+	// start is when the filters were through, which may have waited.
+	start time.Time
+	// slow: so much time has passed that start is no longer now.
 	slow bool
 	// headed: the final head has come, so the body may take its time.
 	headed bool
@@ -53,7 +55,7 @@ func (l *upstreamLeg) init(t *txn) {
 
 // attach makes u the connection of the current request.
 func (l *upstreamLeg) attach(u *upConn) {
-	now := l.t.x.Start
+	now := l.start
 	l.conn = u
 	l.br.Reset(l)
 	l.reusable = true
@@ -106,7 +108,7 @@ func (l *upstreamLeg) release() {
 	}
 	l.conn = nil
 	if l.reusable && l.body.ended && l.br.Buffered() == 0 {
-		now := l.t.x.Start
+		now := l.start
 		if l.slow {
 			now = time.Now()
 		}
