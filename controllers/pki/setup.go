@@ -29,7 +29,8 @@ func Setup(mgr ctrl.Manager, issuer *Issuer, trust *Trust, webhook *Webhook) err
 	if err := mgr.Add(issuer); err != nil {
 		return fmt.Errorf("add the certificate issuer: %w", err)
 	}
-	options := controller.Options{EnableWarmup: new(true)}
+	// Several managers in one process are several replicas in a test.
+	options := controller.Options{EnableWarmup: new(true), SkipNameValidation: new(true)}
 	err := ctrl.NewControllerManagedBy(mgr).Named("pki-webhook").WithOptions(options).
 		For(&admissionv1.MutatingWebhookConfiguration{}).
 		WatchesRawSource(onChange(issuer, func(context.Context) ([]string, error) { return []string{webhook.Name}, nil })).
