@@ -5,8 +5,11 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,30 +36,46 @@ func (c *Cluster) Read(ctx context.Context, id ID) (types.UID, Document, error) 
 }
 
 // Write implements Store. The patch has no resource version: nobody else writes
-// statuses, and a change of the spec meanwhile is no reason to fail. It has the
+// statuses, and a change of the spec meanwhile is no reason to fail. It tests the
 // uid, so that it never reaches a policy's successor of the same name.
 func (c *Cluster) Write(ctx context.Context, id ID, uid types.UID, doc Document) error {
 	o, _, err := object(id)
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": uid},
-		"status":   doc.patch(id.Kind),
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": uid},
+		{"op": "add", "path": "/status", "value": doc.status(id.Kind)},
 	})
 	if err != nil {
 		return fmt.Errorf("marshal status: %w", err)
 	}
-	return c.Writer.Status().Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner("weir-status"))
+	err = c.Writer.Status().Patch(ctx, o, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner("weir-status"))
+	if testFailed(err) {
+		return apierrors.NewConflict(schema.GroupResource{Group: v1alpha1.GroupName, Resource: id.Kind}, id.Name, errAnother)
+	}
+	return err
 }
 
-// patch names every field, so that one which is empty now is removed.
-func (d *Document) patch(kind string) map[string]any {
-	out := map[string]any{"conditions": d.Conditions, "targets": d.Targets, "rollout": d.Rollout}
-	if kind == v1alpha1.KindRateLimitPolicy {
-		out["shadow"] = d.Shadow
+var errAnother = errors.New("it is another object of the same name")
+
+// testFailed reports whether err is that of a test in a JSON patch: as an invalid
+// object, but without a field that is.
+func testFailed(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		return false
 	}
-	return out
+	return status.Status().Details == nil || len(status.Status().Details.Causes) == 0
+}
+
+func (d *Document) status(kind string) any {
+	switch kind {
+	case v1alpha1.KindRateLimitPolicy:
+		return v1alpha1.RateLimitPolicyStatus{PolicyStatus: d.PolicyStatus, Shadow: d.Shadow}
+	default:
+		return d.PolicyStatus
+	}
 }
 
 // object returns an empty object of the policy's name, and what reads its status.

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envtest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+	"weir.dev/weir/controllers/config"
+	"weir.dev/weir/controllers/policy"
+	"weir.dev/weir/controllers/status"
+)
+
+// Streams are split over two replicas; the leader writes what both know, is killed,
+// and the other goes on.
+func TestTwoReplicas(t *testing.T) {
+	c := newCluster(t, config.Default())
+	leader, others := c.leader(c.start("a"), c.start("b"))
+	ns := newNamespace(t)
+	newService(t, ns)
+	first, second := newPod(t, ns, "p1", true), newPod(t, ns, "p2", true)
+	one := c.connect(leader, first, features, nil)
+	two := c.connect(others[0], second, features, nil)
+	eventually(t, "pods that nothing governs get an empty snapshot", func() error { return one.governs() })
+
+	p := limitPolicy(ns, "payments")
+	start := time.Now()
+	create(t, p)
+	got := wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "All 2 ready pods")
+	t.Logf("apply to Programmed: %v", time.Since(start).Round(time.Millisecond))
+	if r := got.Status.Rollout; r == nil || r.Pods != 2 || r.Current != 2 {
+		t.Errorf("rollout %+v, want 2 of 2", r)
+	}
+	if len(got.Status.Targets) != 1 || got.Status.Targets[0].Pods != 2 {
+		t.Errorf("targets %+v, want one with 2 pods", got.Status.Targets)
+	}
+
+	leader.kill()
+	one = c.connect(others[0], first, features, nil)
+	edit(t, p, func(s *v1alpha1.RateLimitPolicySpec) { s.Limits[0].Limit = 6 })
+	eventually(t, "the survivor does not publish", func() error { return two.governs("payments@2") })
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "All 2 ready pods")
+	if err := one.governs("payments@2"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A new leader that has not heard of all streams yet does not take Programmed back.
+func TestLeaderTakesOverQuietly(t *testing.T) {
+	c := newCluster(t, config.Default())
+	leader, others := c.leader(c.start("a"), c.start("b"))
+	ns := newNamespace(t)
+	newService(t, ns)
+	pod := newPod(t, ns, "p1", true)
+	c.connect(leader, pod, features, nil)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	before := wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	leader.kill()
+	c.leader(others...)
+	time.Sleep(time.Second) // The pod is nowhere connected meanwhile.
+	c.connect(others[0], pod, features, nil)
+	time.Sleep(time.Second)
+	after := wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	if before.ResourceVersion != after.ResourceVersion {
+		t.Errorf("the status was written:\n%+v\n%+v", before.Status, after.Status)
+	}
+}
+
+func TestPodsComeAndGo(t *testing.T) {
+	c := newCluster(t, config.Default())
+	r := c.start("a")
+	ns := newNamespace(t)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound, "no Service payments")
+	newService(t, ns)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionUnknown, v1alpha1.ReasonNoPods)
+	bare := newPod(t, ns, "bare", false)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonNoSidecars, "weir.dev/inject=enabled", "kubectl rollout restart")
+	pod := newPod(t, ns, "p1", true)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonReconciling)
+	one := c.connect(r, pod, features, nil)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonPartiallyProgrammed, "1 of 2 pods", "1 pod has no sidecar")
+	if err := server.client.Delete(t.Context(), bare, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "The 1 ready pod")
+
+	// A scaled-up pod counts only once it has acked.
+	more := newPod(t, ns, "p2", true)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonReconciling, "1 of 2 pods")
+	two := c.connect(r, more, features, nil)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "All 2 ready pods")
+	eventually(t, "the pods learn of each other", func() error {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		if n := one.peers.GetPolicies(); len(n) != 1 || n[0].GetReadyPods() != 2 {
+			return fmt.Errorf("peers are %v", n)
+		}
+		return nil
+	})
+
+	if err := server.client.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a deleted policy is still served", func() error { return two.governs() })
+}
+
+func TestRefusals(t *testing.T) {
+	c := newCluster(t, config.Default())
+	r := c.start("a")
+	ns := newNamespace(t)
+	newService(t, ns)
+	pod := newPod(t, ns, "p1", true)
+	s := c.connect(r, pod, features, func(s *snapshot.Snapshot) *stream.Nack {
+		for _, p := range s.GetRateLimitPolicies() {
+			if p.GetLimits()[0].GetLimit() == 13 {
+				return &stream.Nack{Policy: "RateLimitPolicy/" + p.GetName(), Reason: "Thirteen is unlucky."}
+			}
+		}
+		return nil
+	})
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	edit(t, p, func(s *v1alpha1.RateLimitPolicySpec) { s.Limits[0].Limit = 13 })
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonRejected, "Thirteen is unlucky.")
+	if err := s.governs("payments@1"); err != nil {
+		t.Errorf("the old policy does not go on: %v", err)
+	}
+	edit(t, p, func(s *v1alpha1.RateLimitPolicySpec) { s.Limits[0].Limit = 14 })
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	if err := s.governs("payments@3"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOldSidecar(t *testing.T) {
+	c := newCluster(t, config.Default())
+	r := c.start("a")
+	ns := newNamespace(t)
+	newService(t, ns)
+	s := c.connect(r, newPod(t, ns, "p1", true), []string{"something/v9"}, nil)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonReconciling, "a sidecar too old for it")
+	if err := s.governs(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVerdictsReachStatus(t *testing.T) {
+	c := newCluster(t, config.Default())
+	c.start("a")
+	ns := newNamespace(t)
+	newService(t, ns)
+
+	older := limitPolicy(ns, "a-older")
+	create(t, older)
+	wantCondition(t, older, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	younger := limitPolicy(ns, "b-younger")
+	create(t, younger)
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonConflicted, "RateLimitPolicy/a-older")
+	if err := server.client.Delete(t.Context(), older); err != nil {
+		t.Fatal(err)
+	}
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+
+	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
+		s.Limits[0].Penalty = &v1alpha1.Penalty{Denials: 3, Within: "1m", Ban: "10m"}
+	})
+	got := wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported, "spec.limits[0].penalty")
+	if err := hasCondition(got.Status.Targets[0].Conditions, got.Generation, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported); err != nil {
+		t.Errorf("target: %v", err)
+	}
+	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
+		s.Limits[0].Penalty = nil
+		s.Limits[0].Scope = v1alpha1.LimitScopeCluster
+	})
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "spec.storeRef.name")
+
+	idempotency := &v1alpha1.IdempotencyPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "later", Namespace: ns},
+		Spec: v1alpha1.IdempotencyPolicySpec{
+			TargetRefs: []v1alpha1.TargetRef{{Kind: "Service", Name: "payments"}},
+			Scope:      []v1alpha1.KeyMember{{Header: "X-Client-Id"}},
+		},
+	}
+	idempotency.Spec.Key.Sources = []v1alpha1.ContentSource{{Header: "Idempotency-Key"}}
+	create(t, idempotency)
+	eventually(t, "IdempotencyPolicy is not Unsupported", func() error {
+		if err := server.client.Get(t.Context(), client.ObjectKeyFromObject(idempotency), idempotency); err != nil {
+			return err
+		}
+		return hasCondition(idempotency.Status.Conditions, 1, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported)
+	})
+}
+
+// Credentials come before the snapshot that needs them, and again when they change.
+func TestCredentials(t *testing.T) {
+	settings := config.Default()
+	settings.Stores = []config.Store{{
+		Name: "default", KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: config.FromAll},
+		Redis: &config.Redis{Mode: config.RedisStandalone, Addresses: []string{"redis:6379"}, Credentials: config.Credentials{Secret: "redis"}},
+	}}
+	c := newCluster(t, settings)
+	r := c.start("a")
+	ns := newNamespace(t)
+	newService(t, ns)
+	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
+	p := limitPolicy(ns, "payments")
+	p.Spec.Limits[0].Scope = v1alpha1.LimitScopeCluster
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "The Secret redis")
+
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "redis", Namespace: systemNamespace, Labels: map[string]string{policy.LabelUse: policy.UseTrue}},
+		StringData: map[string]string{"username": "weir", "password": "one"},
+	}
+	create(t, secret)
+	hasPassword := func(want string) func() error {
+		return func() error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			stores := s.secrets.GetStores()
+			if len(stores) != 1 || stores[0].GetPassword() != want || stores[0].GetUsername() != "weir" {
+				return fmt.Errorf("%d credentials, not the expected ones", len(stores))
+			}
+			if got := s.serving.GetSnapshot().GetStores(); len(got) != 1 || got[0].GetCredentialsVersion() != stores[0].GetVersion() {
+				return fmt.Errorf("the snapshot is of another version")
+			}
+			return nil
+		}
+	}
+	eventually(t, "credentials do not come", hasPassword("one"))
+	secret.StringData = map[string]string{"password": "two"}
+	if err := server.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "credentials are not renewed", hasPassword("two"))
+}
+
+// A status is never written to a policy's successor of the same name.
+func TestStatusKeepsOffSuccessors(t *testing.T) {
+	ns := newNamespace(t)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	store := &status.Cluster{Reader: server.client, Writer: server.client}
+	id := status.ID{Namespace: ns, PolicyID: attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: p.Name}}
+	doc := status.Document{PolicyStatus: v1alpha1.PolicyStatus{Rollout: &v1alpha1.RolloutStatus{Pods: 3}}}
+	if err := store.Write(t.Context(), id, types.UID("another"), doc); !apierrors.IsConflict(err) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if err := store.Write(t.Context(), id, p.UID, doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Write(t.Context(), id, p.UID, status.Document{}); err != nil {
+		t.Fatal(err)
+	}
+	_, got, err := store.Read(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Rollout != nil {
+		t.Errorf("an empty field was not removed: %+v", got.Rollout)
+	}
+	id.Name = "nobody"
+	if err := store.Write(t.Context(), id, p.UID, doc); !apierrors.IsNotFound(err) {
+		t.Errorf("got %v, want not found", err)
+	}
+}
