@@ -25,9 +25,10 @@ import (
 // Streams are split over two replicas; the leader writes what both know, is killed,
 // and the other goes on.
 func TestTwoReplicas(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	leader, others := c.leader(c.start("a"), c.start("b"))
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 	first, second := newPod(t, ns, "p1", true), newPod(t, ns, "p2", true)
 	one := c.connect(leader, first, features, nil)
@@ -58,9 +59,10 @@ func TestTwoReplicas(t *testing.T) {
 
 // A new leader that has not heard of all streams yet does not take Programmed back.
 func TestLeaderTakesOverQuietly(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	leader, others := c.leader(c.start("a"), c.start("b"))
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 	pod := newPod(t, ns, "p1", true)
 	c.connect(leader, pod, features, nil)
@@ -79,9 +81,10 @@ func TestLeaderTakesOverQuietly(t *testing.T) {
 }
 
 func TestPodsComeAndGo(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	r := c.start("a")
-	ns := newNamespace(t)
+	ns := c.namespace
 	p := limitPolicy(ns, "payments")
 	create(t, p)
 	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound, "no Service payments")
@@ -119,9 +122,10 @@ func TestPodsComeAndGo(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	r := c.start("a")
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 	pod := newPod(t, ns, "p1", true)
 	s := c.connect(r, pod, features, func(s *snapshot.Snapshot) *stream.Nack {
@@ -148,9 +152,10 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestOldSidecar(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	r := c.start("a")
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 	s := c.connect(r, newPod(t, ns, "p1", true), []string{"something/v9"}, nil)
 	p := limitPolicy(ns, "payments")
@@ -161,10 +166,33 @@ func TestOldSidecar(t *testing.T) {
 	}
 }
 
+// What sidecars count reaches the status: shadow denials, and TLS at a governed port.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, config.Default())
+	r := c.start("a")
+	ns := c.namespace
+	newService(t, ns)
+	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
+	p := limitPolicy(ns, "payments")
+	p.Spec.Mode = v1alpha1.ModeShadow
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	s.report(t, &stream.Report{
+		Shadow:   []*stream.ShadowCount{{Policy: "payments", Limit: "all", WouldDeny: 7}},
+		Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 8080, Count: 1}},
+	})
+	got := wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEncryptedTraffic, "8080")
+	if len(got.Status.Shadow) != 1 || got.Status.Shadow[0].WouldDeny != 7 {
+		t.Errorf("shadow %+v, want 7", got.Status.Shadow)
+	}
+}
+
 func TestVerdictsReachStatus(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, config.Default())
 	c.start("a")
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 
 	older := limitPolicy(ns, "a-older")
@@ -215,9 +243,10 @@ func TestCredentials(t *testing.T) {
 		Name: "default", KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: config.FromAll},
 		Redis: &config.Redis{Mode: config.RedisStandalone, Addresses: []string{"redis:6379"}, Credentials: config.Credentials{Secret: "redis"}},
 	}}
+	t.Parallel()
 	c := newCluster(t, settings)
 	r := c.start("a")
-	ns := newNamespace(t)
+	ns := c.namespace
 	newService(t, ns)
 	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
 	p := limitPolicy(ns, "payments")
@@ -254,6 +283,7 @@ func TestCredentials(t *testing.T) {
 
 // A status is never written to a policy's successor of the same name.
 func TestStatusKeepsOffSuccessors(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
 	p := limitPolicy(ns, "payments")
 	create(t, p)

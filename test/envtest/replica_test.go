@@ -40,14 +40,16 @@ import (
 
 const serverName = "weir-operator.weir-system.svc"
 
-// cluster is an operator of several replicas, with a Lease of its own.
+// cluster is an operator of several replicas, with a Lease of its own. It sees one
+// namespace, so that tests can run side by side.
 type cluster struct {
 	*testing.T
-	lease  string
-	config config.Config
-	cert   *tls.Certificate
-	roots  *x509.CertPool
-	token  string
+	namespace string
+	lease     string
+	config    config.Config
+	cert      *tls.Certificate
+	roots     *x509.CertPool
+	token     string
 }
 
 // replica is one process of the operator, without webhooks.
@@ -60,7 +62,7 @@ type replica struct {
 
 func newCluster(t *testing.T, c config.Config) *cluster {
 	t.Helper()
-	out := &cluster{T: t, lease: fmt.Sprintf("weir-%d", server.names.Add(1)), config: c}
+	out := &cluster{T: t, namespace: newNamespace(t), lease: fmt.Sprintf("weir-%d", server.names.Add(1)), config: c}
 	out.cert, out.roots = certificate(t)
 	out.token = filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(out.token, []byte(requestToken(t, systemNamespace, "weir-operator", nil)), 0o600); err != nil {
@@ -85,8 +87,11 @@ func (c *cluster) start(name string) *replica {
 	}
 	duration, renew, retry := 3*time.Second, 2*time.Second, 300*time.Millisecond
 	r.manager, err = ctrl.NewManager(server.config, ctrl.Options{
-		Scheme:                              server.scheme,
-		Cache:                               cache.Options{ByObject: policy.ByObject(systemNamespace)},
+		Scheme: server.scheme,
+		Cache: cache.Options{
+			ByObject:          policy.ByObject(systemNamespace),
+			DefaultNamespaces: map[string]cache.Config{c.namespace: {}},
+		},
 		Metrics:                             metricsserver.Options{BindAddress: "0"},
 		LeaderElection:                      true,
 		LeaderElectionResourceLockInterface: lock,

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync"
+	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -24,6 +25,8 @@ type sidecar struct {
 	out  grpc.BidiStreamingClient[stream.FromSidecar, stream.ToSidecar]
 	stop context.CancelFunc
 	done chan struct{}
+	// sending lets one goroutine send at a time.
+	sending sync.Mutex
 
 	mu      sync.Mutex
 	answer  func(*snapshot.Snapshot) *stream.Nack
@@ -80,7 +83,10 @@ func (s *sidecar) run() {
 			return
 		}
 		if reply := s.take(m); reply != nil {
-			if err := s.out.Send(reply); err != nil {
+			s.sending.Lock()
+			err := s.out.Send(reply)
+			s.sending.Unlock()
+			if err != nil {
 				return
 			}
 		}
@@ -124,6 +130,15 @@ func (s *sidecar) governs(want ...string) error {
 		return fmt.Errorf("serves %v, want %v", got, want)
 	}
 	return nil
+}
+
+func (s *sidecar) report(t *testing.T, r *stream.Report) {
+	t.Helper()
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if err := s.out.Send(&stream.FromSidecar{Message: &stream.FromSidecar_Report{Report: r}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *sidecar) close() {
