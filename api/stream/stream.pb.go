@@ -294,7 +294,10 @@ type Hello struct {
 	// What this sidecar can enforce, see the constants in features.go.
 	Features []string `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
 	// The hash of the snapshot that is serving; empty when there is none.
-	LastHash      string `protobuf:"bytes,3,opt,name=last_hash,json=lastHash,proto3" json:"last_hash,omitempty"`
+	LastHash string `protobuf:"bytes,3,opt,name=last_hash,json=lastHash,proto3" json:"last_hash,omitempty"`
+	// The snapshot of that hash, for a server that does not know it (any more);
+	// absent when it is larger than 256 KiB.
+	Serving       *snapshot.Snapshot `protobuf:"bytes,4,opt,name=serving,proto3" json:"serving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,6 +351,13 @@ func (x *Hello) GetLastHash() string {
 		return x.LastHash
 	}
 	return ""
+}
+
+func (x *Hello) GetServing() *snapshot.Snapshot {
+	if x != nil {
+		return x.Serving
+	}
+	return nil
 }
 
 type SnapshotUpdate struct {
@@ -1289,11 +1299,12 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\bsnapshot\x18\x01 \x01(\v2\x1e.weir.stream.v1.SnapshotUpdateH\x00R\bsnapshot\x123\n" +
 	"\asecrets\x18\x02 \x01(\v2\x17.weir.stream.v1.SecretsH\x00R\asecrets\x12-\n" +
 	"\x05peers\x18\x03 \x01(\v2\x15.weir.stream.v1.PeersH\x00R\x05peersB\t\n" +
-	"\amessage\"Z\n" +
+	"\amessage\"\x90\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x1b\n" +
-	"\tlast_hash\x18\x03 \x01(\tR\blastHash\"\\\n" +
+	"\tlast_hash\x18\x03 \x01(\tR\blastHash\x124\n" +
+	"\aserving\x18\x04 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\aserving\"\\\n" +
 	"\x0eSnapshotUpdate\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x126\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\bsnapshot\"C\n" +
@@ -1416,30 +1427,31 @@ var file_stream_stream_proto_depIdxs = []int32{
 	4,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
 	5,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
 	7,  // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
-	19, // 7: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
-	6,  // 8: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
-	8,  // 9: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
-	12, // 10: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
-	13, // 11: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
-	0,  // 12: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
-	15, // 13: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
-	20, // 14: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
-	16, // 15: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
-	10, // 16: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
-	11, // 17: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
-	10, // 18: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
-	4,  // 19: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	5,  // 20: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
-	7,  // 21: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
-	1,  // 22: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
-	14, // 23: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
-	2,  // 24: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
-	17, // 25: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	19, // 7: weir.stream.v1.Hello.serving:type_name -> weir.snapshot.v1.Snapshot
+	19, // 8: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	6,  // 9: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
+	8,  // 10: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
+	12, // 11: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
+	13, // 12: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
+	0,  // 13: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
+	15, // 14: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
+	20, // 15: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
+	16, // 16: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
+	10, // 17: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
+	11, // 18: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
+	10, // 19: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
+	4,  // 20: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	5,  // 21: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
+	7,  // 22: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
+	1,  // 23: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
+	14, // 24: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
+	2,  // 25: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
+	17, // 26: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
+	25, // [25:27] is the sub-list for method output_type
+	23, // [23:25] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_stream_stream_proto_init() }

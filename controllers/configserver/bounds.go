@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/stream"
 )
@@ -16,6 +17,7 @@ const (
 	maxFeatures = 64
 	maxName     = 256
 	maxReason   = 1024
+	maxServing  = 256 << 10
 	maxShadow   = 1024
 	maxProblems = 256
 
@@ -56,7 +58,8 @@ func (b *bounds) report(now time.Time) bool {
 }
 
 func checkHello(h *stream.Hello) error {
-	if len(h.GetVersion()) > maxName || len(h.GetLastHash()) > maxName || len(h.GetFeatures()) > maxFeatures {
+	if len(h.GetVersion()) > maxName || len(h.GetLastHash()) > maxName || len(h.GetFeatures()) > maxFeatures ||
+		proto.Size(h.GetServing()) > maxServing {
 		return status.Error(codes.InvalidArgument, "the Hello is too large")
 	}
 	for _, f := range h.GetFeatures() {

@@ -43,7 +43,7 @@ func (s *Server) Connect(conn stream.Config_ConnectServer) error {
 	c := &connection{
 		conn:    conn,
 		sub:     sub,
-		session: newSession(hello.GetLastHash(), sub.Lookup),
+		session: newSession(hello, sub.Lookup),
 		state: s.opts.Rollout.Tracker.Open(&stream.PodState{
 			Namespace: pod.Namespace, Pod: pod.Name, Uid: pod.UID, Version: hello.GetVersion(), AckedHash: hello.GetLastHash(),
 		}),

@@ -39,11 +39,17 @@ type session struct {
 }
 
 // newSession begins with what a Hello said. lookup finds snapshots that the hub
-// still remembers.
-func newSession(lastHash string, lookup func(string) (*snapshot.Snapshot, bool)) *session {
-	s := &session{serving: lastHash, servingKnown: lastHash == "", refused: map[string]*stream.Nack{}}
-	if lastHash != "" {
-		s.servingSnap, s.servingKnown = lookup(lastHash)
+// still remembers; others the sidecar has brought along, which is believed: it
+// comes back to this sidecar alone.
+func newSession(h *stream.Hello, lookup func(string) (*snapshot.Snapshot, bool)) *session {
+	s := &session{serving: h.GetLastHash(), refused: map[string]*stream.Nack{}}
+	if s.serving == "" {
+		s.servingKnown = true
+		return s
+	}
+	s.servingSnap, s.servingKnown = lookup(s.serving)
+	if !s.servingKnown && h.GetServing() != nil {
+		s.servingSnap, s.servingKnown = h.GetServing(), true
 	}
 	return s
 }

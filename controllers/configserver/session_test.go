@@ -45,11 +45,14 @@ func (p *play) step(t *testing.T, line string) {
 	f := strings.Fields(line)
 	switch f[0] {
 	case "hello":
-		last := ""
+		h := &stream.Hello{}
 		if len(f) > 1 {
-			last = p.hash(f[1])
+			h.LastHash = p.hash(f[1])
 		}
-		p.s = newSession(last, func(h string) (*snapshot.Snapshot, bool) {
+		if len(f) > 2 {
+			h.Serving = p.view(t, f[2:]).Snapshot
+		}
+		p.s = newSession(h, func(h string) (*snapshot.Snapshot, bool) {
 			s, ok := p.snaps[h]
 			return s, ok
 		})

@@ -38,6 +38,7 @@ func (d *Dialer) Dial(id Identity) (*grpc.ClientConn, error) {
 			RootCAs:    d.Roots(),
 			MinVersion: tls.VersionTLS13,
 		})),
+		grpc.WithNoProxy(),
 		grpc.WithPerRPCCredentials(tokenFile(d.TokenFile)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 	)

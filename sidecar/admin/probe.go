@@ -166,7 +166,7 @@ func tcpProbe(ctx context.Context, w http.ResponseWriter, addr string) error {
 
 func grpcProbe(ctx context.Context, w http.ResponseWriter, addr, service string) error {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent("kube-probe/weir"))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent("kube-probe/weir"), grpc.WithNoProxy())
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/stream"
 )
@@ -26,6 +27,8 @@ const (
 	// connectTimeout bounds the time until the server has answered the first
 	// time, which it does not before it knows what the pod gets.
 	connectTimeout = 10 * time.Second
+	// maxServing bounds the snapshot in Hello.
+	maxServing = 256 << 10
 	// maxReceive is what the engine takes, and some more.
 	maxReceive = 16 << 20
 )
@@ -62,6 +65,8 @@ func dialOptions() []grpc.DialOption {
 		grpc.WithReadBufferSize(4 << 10),
 		grpc.WithWriteBufferSize(4 << 10),
 		grpc.WithDisableServiceConfig(),
+		// The operator is in the cluster; HTTPS_PROXY is for what is not.
+		grpc.WithNoProxy(),
 	}
 }
 
@@ -86,8 +91,7 @@ func (s *Source) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hello := &stream.Hello{Version: s.opts.Version, Features: s.opts.Features, LastHash: s.state.GetSnapshot().GetHash()}
-	if err := out.Send(&stream.FromSidecar{Message: &stream.FromSidecar_Hello{Hello: hello}}); err != nil {
+	if err := out.Send(&stream.FromSidecar{Message: &stream.FromSidecar_Hello{Hello: s.hello()}}); err != nil {
 		return reason(out)
 	}
 	if md, err := out.Header(); err != nil {
@@ -99,6 +103,14 @@ func (s *Source) connect(ctx context.Context) error {
 	s.up.Store(true)
 	s.opts.Log.Info("config stream open", "operator", s.opts.Address)
 	return s.serve(out)
+}
+
+func (s *Source) hello() *stream.Hello {
+	h := &stream.Hello{Version: s.opts.Version, Features: s.opts.Features, LastHash: s.state.GetSnapshot().GetHash()}
+	if snap := s.state.GetSnapshot().GetSnapshot(); proto.Size(snap) <= maxServing {
+		h.Serving = snap
+	}
+	return h
 }
 
 // received is a message, or the error that ends the stream.

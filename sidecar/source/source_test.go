@@ -251,8 +251,8 @@ func TestConversation(t *testing.T) {
 		}
 		c.end <- status.Error(codes.Unavailable, "stopping")
 		c = <-o.streams
-		if c.hello.GetLastHash() != "h1" || c.token != "Bearer n3w" {
-			t.Errorf("hello %v with %q, want last hash h1 and the new token", c.hello, c.token)
+		if c.hello.GetLastHash() != "h1" || c.token != "Bearer n3w" || c.hello.GetServing().GetRateLimitPolicies()[0].GetName() != "pay" {
+			t.Errorf("hello %v with %q, want last hash h1, what it is, and the new token", c.hello, c.token)
 		}
 	})
 }

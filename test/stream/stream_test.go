@@ -93,6 +93,29 @@ func TestNack(t *testing.T) {
 	}
 }
 
+// The sidecar comes to a replica that has never seen what it serves: that still
+// counts, and other policies go on.
+func TestNackOnAnotherReplica(t *testing.T) {
+	c := newCluster(t)
+	r := c.start("a", "")
+	c.sidecar("one", r.port, engine.Features())
+	r.hub.Assign(podOf("one"), workload)
+	publish(r, map[string]int64{"list": 1, "pay": 1})
+	eventually(t, "both acked", func() bool { return r.acked("one", "pay") == 1 && r.acked("one", "list") == 1 })
+	publish(r, map[string]int64{"list": 2, "pay": -2})
+	eventually(t, "the other acked", func() bool { return r.acked("one", "list") == 2 })
+	r.stop()
+	r = c.start("b", r.port)
+	r.hub.Assign(podOf("one"), workload)
+	publish(r, map[string]int64{"list": 2, "pay": -2})
+	eventually(t, "refused again", func() bool { return len(r.pod("one").GetRefused()) == 1 })
+	if pay, list := r.acked("one", "pay"), r.acked("one", "list"); pay != 1 || list != 2 {
+		t.Errorf("acked pay %d and list %d, want 1 and 2", pay, list)
+	}
+	publish(r, map[string]int64{"list": 3, "pay": -2})
+	eventually(t, "the other goes on", func() bool { return r.acked("one", "list") == 3 && r.acked("one", "pay") == 1 })
+}
+
 // A sidecar that is too old acks what it has, which is not the policy.
 func TestOldSidecar(t *testing.T) {
 	c := newCluster(t)
