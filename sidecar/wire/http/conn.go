@@ -144,7 +144,7 @@ func (c *conn) wakeFD(fd uintptr) bool {
 // peekFD reports whether a read would not block; gone when the other side has
 // ended.
 func (c *conn) peekFD(fd uintptr) bool {
-	n, err := recvPeek(int(fd), c.peekBuf[:])
+	n, err := recvPeek(int(fd), &c.peekBuf)
 	if err == syscall.EAGAIN || err == syscall.EINTR {
 		return false
 	}

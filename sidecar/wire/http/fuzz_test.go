@@ -103,6 +103,82 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// writeConn keeps what is written to it.
+type writeConn struct {
+	bytesConn
+	out *bytes.Buffer
+}
+
+func (c writeConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// FuzzResponse: a response that is relayed whole is, for the client, the one that
+// net/http reads from the application, and nothing after it.
+func FuzzResponse(f *testing.F) {
+	for _, raw := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.0 200\r\n\r\nuntil close",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\noka",
+	} {
+		for _, head := range []bool{false, true} {
+			f.Add([]byte(raw), head)
+		}
+	}
+	s := New(Config{Ports: chainPorts(&nopFilter{})})
+	f.Cleanup(s.cancel)
+	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
+		method := "GET"
+		if head {
+			method = "HEAD"
+		}
+		var out bytes.Buffer
+		request := strings.NewReader(method + " / HTTP/1.1\r\nHost: h\r\n\r\n")
+		c := newConn(s, writeConn{bytesConn{request}, &out}, Target{Port: testPort, Upstream: "10.0.0.1:80"})
+		x := newTxn(s)
+		x.attach(c)
+		if !x.readHead() {
+			t.Fatal("the request was refused")
+		}
+		x.begin()
+		x.up.start = time.Now()
+		x.up.br.Reset(bytes.NewReader(raw))
+		if x.relay() != exchange.Replied {
+			return
+		}
+		ask := &nethttp.Request{Method: method}
+		theirs, wantErr := final(bufio.NewReader(bytes.NewReader(raw)), ask)
+		br := bufio.NewReader(bytes.NewReader(out.Bytes()))
+		ours, err := final(br, ask)
+		if wantErr != nil {
+			t.Skip("net/http reads no response")
+		}
+		if err != nil {
+			t.Fatalf("the client cannot read it: %v\n%q", err, out.Bytes())
+		}
+		want, wantErr := io.ReadAll(theirs.Body)
+		got, err := io.ReadAll(ours.Body)
+		if ours.StatusCode != theirs.StatusCode || err != nil || wantErr == nil && !bytes.Equal(got, want) {
+			t.Errorf("got %d %q, %v; want %d %q, %v", ours.StatusCode, got, err, theirs.StatusCode, want, wantErr)
+		}
+		if rest, _ := io.ReadAll(br); len(rest) > 0 {
+			t.Errorf("more than one response: %q", rest)
+		}
+	})
+}
+
+// final reads responses up to the first that is not interim.
+func final(br *bufio.Reader, ask *nethttp.Request) (*nethttp.Response, error) {
+	for {
+		resp, err := nethttp.ReadResponse(br, ask)
+		if err != nil || resp.StatusCode >= 200 {
+			return resp, err
+		}
+	}
+}
+
 // lenient are refusals of net/http that say nothing about framing.
 func lenient(err error) bool {
 	for _, s := range []string{"invalid URL", "parse ", "malformed Host"} {

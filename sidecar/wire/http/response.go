@@ -94,7 +94,7 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 				w = strconv.AppendInt(w, l.body.left, 10)
 				w = append(w, "\r\n"...)
 				continue
-			case out != noBody || l.status == 204:
+			case out != noBody || l.status == 204 || l.header.ContentLength() == -1:
 				continue
 			}
 		}
