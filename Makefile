@@ -62,8 +62,9 @@ install: ## weir and kubectl-weir into GOBIN
 images: ## Images into dist/images.tar, without Docker; WEIR_REGISTRY pushes them
 	WEIR_VERSION=$(VERSION) hack/image/build.sh
 
-generate: ## Deepcopy, CRDs, protobuf, the chart's copy of the CRDs, docs/api.md
+generate: ## Deepcopy, CRDs, protobuf, the chart's copy of the CRDs, docs/api.md; config/ from the chart
 	hack/codegen/generate.sh
+	hack/codegen/chart.sh
 
 fmt: ## Format the Go code
 	gofmt -w $$(git ls-files '*.go' | grep -vE 'zz_generated|\.pb\.go$$')

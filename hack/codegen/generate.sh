@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Regenerates all that is generated: deepcopy functions, CRDs, docs/api.md, protobuf. The tools come from hack/tools/go.mod through the
+# Regenerates what needs no helm: deepcopy functions, CRDs and the chart's copy of them, docs/api.md, protobuf (chart.sh
+# does the rest). The tools come from hack/tools/go.mod through the
 # go command; nothing else is downloaded.
 #
 #   hack/codegen/generate.sh [TREE]      TREE: the tree to work on (default: this one); verify.sh passes a copy.
@@ -21,7 +22,9 @@ protoc_gen_go_grpc="$(tool protoc-gen-go-grpc)"
 cd "$tree"
 "$controller_gen" object:headerFile="$repo/hack/codegen/header.go.txt" paths=./api/v1alpha1
 "$controller_gen" crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd
-mkdir -p docs
+mkdir -p docs charts/weir/files/crds
+rm -f charts/weir/files/crds/*
+cp config/crd/weir.dev_*.yaml charts/weir/files/crds/
 go -C "$tools" run ./cmd/apidoc \
   "$tree/config/crd/weir.dev_ratelimitpolicies.yaml" \
   "$tree/config/crd/weir.dev_idempotencypolicies.yaml" \

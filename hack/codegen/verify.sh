@@ -17,7 +17,7 @@ find "$copy" \( -name 'zz_generated*' -o -name '*.pb.go' -o -path '*/config/crd/
 "$repo/hack/codegen/generate.sh" "$copy"
 
 status=0
-for part in api config/crd docs/api.md; do
+for part in api config/crd charts/weir/files/crds docs/api.md; do
   diff -ru "$repo/$part" "$copy/$part" || status=1
 done
 if [ "$status" -ne 0 ]; then
