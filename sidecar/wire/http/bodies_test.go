@@ -255,8 +255,8 @@ func TestEarlyResponse(t *testing.T) {
 			t.Errorf("got %d %q, close %v", resp.StatusCode, body, resp.Close)
 		}
 		<-f.ended
-		if f.outcomes[0] != exchange.Replied {
-			t.Errorf("got outcome %v", f.outcomes[0])
+		if f.told()[0] != exchange.Replied {
+			t.Errorf("got outcome %v", f.told()[0])
 		}
 	}
 }
@@ -295,8 +295,8 @@ func TestEvents(t *testing.T) {
 	// The client goes; the application learns of it although it says nothing.
 	_ = resp.Body.Close()
 	<-f.ended
-	if f.outcomes[0] != exchange.Aborted {
-		t.Errorf("got outcome %v", f.outcomes[0])
+	if f.told()[0] != exchange.Aborted {
+		t.Errorf("got outcome %v", f.told()[0])
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,13 @@ func (f *testFilter) End(x *exchange.Exchange, o exchange.Outcome) {
 	if f.ended != nil {
 		f.ended <- struct{}{}
 	}
+}
+
+// told returns the outcomes so far.
+func (f *testFilter) told() []exchange.Outcome {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.outcomes)
 }
 
 // proxy runs a Server in front of upstream and returns its address.

@@ -72,7 +72,7 @@ func TestDenialBeforeBody(t *testing.T) {
 	if rest, _ := io.ReadAll(br); len(rest) > 0 {
 		t.Errorf("more: %q", rest)
 	}
-	if n := len(f.outcomes); n != 3 {
+	if n := len(f.told()); n != 3 {
 		t.Errorf("the filter saw %d requests, want 3", n)
 	}
 }

@@ -105,8 +105,8 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("got error %v", err)
 			}
 			<-f.ended
-			if f.outcomes[0] != test.outcome {
-				t.Errorf("got outcome %v, want %v", f.outcomes[0], test.outcome)
+			if f.told()[0] != test.outcome {
+				t.Errorf("got outcome %v, want %v", f.told()[0], test.outcome)
 			}
 			if got := reason.Load().(UpstreamError); got != test.reason {
 				t.Errorf("got reason %q, want %q", got, test.reason)
@@ -129,8 +129,8 @@ func TestClientGone(t *testing.T) {
 	_ = c.Close()
 	<-left
 	<-f.ended
-	if f.outcomes[0] != exchange.SentNoReply {
-		t.Errorf("got outcome %v", f.outcomes[0])
+	if f.told()[0] != exchange.SentNoReply {
+		t.Errorf("got outcome %v", f.told()[0])
 	}
 }
 
@@ -151,8 +151,8 @@ func TestClientGoneInBody(t *testing.T) {
 			t.Error("the application saw the end of the body")
 		}
 		<-f.ended
-		if f.outcomes[0] != exchange.SentNoReply {
-			t.Errorf("got outcome %v", f.outcomes[0])
+		if f.told()[0] != exchange.SentNoReply {
+			t.Errorf("got outcome %v", f.told()[0])
 		}
 	}
 }
@@ -286,7 +286,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("got %q", b)
 	}
 	<-first.ended
-	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent}, first.outcomes); diff != "" || s.buffered.Load() != 0 {
+	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent}, first.told()); diff != "" || s.buffered.Load() != 0 {
 		t.Errorf("%s; %d bytes reserved", diff, s.buffered.Load())
 	}
 	c, br = dialRaw(t, front)
