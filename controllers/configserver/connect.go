@@ -49,6 +49,7 @@ func (s *Server) Connect(conn stream.Config_ConnectServer) error {
 		}),
 	}
 	defer c.state.Close()
+	defer s.opts.Metrics.stream()()
 	s.opts.Log.Debug("sidecar connected", "namespace", pod.Namespace, "pod", pod.Name, "version", hello.GetVersion())
 	err = s.serve(c, in)
 	s.opts.Log.Debug("sidecar gone", "namespace", pod.Namespace, "pod", pod.Name, "reason", err)
@@ -167,10 +168,16 @@ func (s *Server) serve(c *connection, in <-chan received) error {
 			if out, err = c.take(r.message, time.Now()); err != nil {
 				return err
 			}
+			if r.message.GetNack() != nil {
+				s.opts.Metrics.nacked()
+			}
 		}
 		for _, m := range out {
 			if err := c.conn.Send(m); err != nil {
 				return err
+			}
+			if m.GetSnapshot() != nil {
+				s.opts.Metrics.sent()
 			}
 		}
 		c.state.Update(c.session.write)

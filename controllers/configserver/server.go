@@ -33,7 +33,7 @@ const (
 	maxSend    = 16 << 20
 )
 
-// Options of a Server. All but MaxAge are needed.
+// Options of a Server. All but MaxAge and Metrics are needed.
 type Options struct {
 	Hub     *hub.Hub
 	Rollout *rollout.Service
@@ -49,8 +49,9 @@ type Options struct {
 	// Certificate returns the serving certificate as it is now.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// MaxAge of a stream; 0: DefaultMaxAge.
-	MaxAge time.Duration
-	Log    *slog.Logger
+	MaxAge  time.Duration
+	Metrics *Metrics
+	Log     *slog.Logger
 }
 
 // Server is the operator's gRPC server.
