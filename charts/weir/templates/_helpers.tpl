@@ -20,7 +20,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- $root := index . 0 -}}
 {{- $which := index . 1 -}}
 {{- $image := $root.Values.image -}}
-{{- printf "%s/weir-%s:%s" (trimSuffix "/" $image.registry) $which ($image.tag | default $root.Chart.AppVersion) -}}
+{{- printf "%s/%s:%s" (trimSuffix "/" $image.registry) (index $image $which) ($image.tag | default $root.Chart.AppVersion) -}}
 {{- with index $image.digests $which }}@{{ . }}{{ end -}}
 {{- end }}
 
