@@ -144,11 +144,11 @@ func (c *conn) wakeFD(fd uintptr) bool {
 // peekFD reports whether a read would not block; gone when the other side has
 // ended.
 func (c *conn) peekFD(fd uintptr) bool {
-	n, err := recvPeek(int(fd), &c.peekBuf)
-	if err == syscall.EAGAIN || err == syscall.EINTR {
+	n, errno := recvPeek(fd, &c.peekBuf)
+	if errno == syscall.EAGAIN || errno == syscall.EINTR {
 		return false
 	}
-	c.gone = n == 0
+	c.gone = n <= 0 || errno != 0
 	return true
 }
 

@@ -83,55 +83,40 @@ func (t *txn) appendRequest(b []byte) []byte {
 	b = append(b, ' ')
 	b = append(b, t.target.uri...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	lastXFF := -1
-	proto, host := false, false
 	listed := t.connectionLists()
-	for i := range t.head.fields {
-		switch f := &t.head.fields[i]; len(f.name) {
-		case len("host"):
-			host = host || equalFold(f.name, "host")
-		case len("x-forwarded-for"):
-			if equalFold(f.name, "x-forwarded-for") {
-				lastXFF = i
-			}
-		case len("x-forwarded-proto"):
-			proto = proto || equalFold(f.name, "x-forwarded-proto")
-		}
-	}
+	lastFor, proto, host := t.forwardedFields()
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
 		if f.drop || t.hopByHop(f, listed) {
 			continue
 		}
 		switch {
-		case len(f.name) == len("content-length") && equalFold(f.name, "content-length"):
+		case len(f.name) == len("content-length") && equalFold(f.name, "content-length"),
+			len(f.name) == len("transfer-encoding") && equalFold(f.name, "transfer-encoding"):
 			b = t.appendFraming(b, f.name)
-			continue
-		case len(f.name) == len("transfer-encoding") && equalFold(f.name, "transfer-encoding"):
-			b = t.appendFraming(b, f.name)
-			continue
 		case len(f.name) == len("expect") && equalFold(f.name, "expect") && t.x.Body != nil:
-			continue
-		}
-		b = append(b, f.name...)
-		b = append(b, ": "...)
-		b = append(b, f.value...)
-		if i == lastXFF {
-			if len(f.value) > 0 {
+			// The body has come; nobody waits for 100 Continue.
+		case i == lastFor:
+			b = append(b, f.name...)
+			b = append(b, ": "...)
+			b = append(b, f.value...)
+			if len(f.value) > 0 && t.c.peer.IsValid() {
 				b = append(b, ", "...)
 			}
-			b = t.c.peer.AppendTo(b)
+			b = t.appendPeer(b)
+			b = append(b, "\r\n"...)
+		default:
+			b = appendField(b, f)
 		}
-		b = append(b, "\r\n"...)
 	}
 	if !host {
 		b = append(b, "Host: "...)
 		b = append(b, t.c.target.Upstream...)
 		b = append(b, "\r\n"...)
 	}
-	if lastXFF < 0 && t.c.peer.IsValid() {
+	if lastFor < 0 && t.c.peer.IsValid() {
 		b = append(b, "X-Forwarded-For: "...)
-		b = t.c.peer.AppendTo(b)
+		b = t.appendPeer(b)
 		b = append(b, "\r\n"...)
 	}
 	if !proto {
@@ -139,6 +124,36 @@ func (t *txn) appendRequest(b []byte) []byte {
 	}
 	b = append(b, "\r\n"...)
 	return t.appendBody(b)
+}
+
+func (t *txn) appendPeer(b []byte) []byte {
+	if !t.c.peer.IsValid() {
+		return b
+	}
+	return t.c.peer.AppendTo(b)
+}
+
+// forwardedFields finds the last X-Forwarded-For, -1 when there is none, and
+// whether X-Forwarded-Proto and Host are there.
+func (t *txn) forwardedFields() (lastFor int, proto, host bool) {
+	lastFor = -1
+	for i := range t.head.fields {
+		f := &t.head.fields[i]
+		if f.drop {
+			continue
+		}
+		switch len(f.name) {
+		case len("host"):
+			host = host || equalFold(f.name, "host")
+		case len("x-forwarded-for"):
+			if equalFold(f.name, "x-forwarded-for") {
+				lastFor = i
+			}
+		case len("x-forwarded-proto"):
+			proto = proto || equalFold(f.name, "x-forwarded-proto")
+		}
+	}
+	return lastFor, proto, host
 }
 
 // appendFraming writes the framing field anew, with the name as it was spelt.

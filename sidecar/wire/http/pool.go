@@ -50,8 +50,8 @@ func newUpConn(c net.Conn) *upConn {
 
 // lookFD: bytes that nobody asked for are as bad as an end.
 func (u *upConn) lookFD(fd uintptr) {
-	_, err := recvPeek(int(fd), &u.buf)
-	u.dead = err != syscall.EAGAIN
+	_, errno := recvPeek(fd, &u.buf)
+	u.dead = errno != syscall.EAGAIN
 }
 
 // alive reports whether the application has neither ended the connection nor

@@ -52,7 +52,7 @@ func Serve(ctx context.Context, ln net.Listener, route Route, h Handler, log *sl
 		go func() {
 			target, err := route(tc)
 			if err != nil {
-				log.Warn("a connection was closed", "listener", ln.Addr().String(), "peer", tc.RemoteAddr().String(), "error", err)
+				log.Debug("a connection was closed", "listener", ln.Addr().String(), "peer", tc.RemoteAddr().String(), "error", err)
 				_ = tc.Close()
 				return
 			}
