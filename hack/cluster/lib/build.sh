@@ -90,7 +90,7 @@ step() {
     sleep 0.1
     [ $SECONDS -lt $next ] && continue
     next=$((SECONDS + 15))
-    say "  $label: $((SECONDS - start)) s; $(grep -c '^[a-z].*/' "$log" || true) packages compiled so far, the rest comes from the build cache"
+    say "  $label: $((SECONDS - start)) s; $(grep -c '^[a-z0-9._-]*/' "$log" || true) packages compiled so far, the rest comes from the build cache"
   done
   wait "$pid" || status=$?
   trap - INT TERM

@@ -61,7 +61,9 @@ cgroup_make_v1() {
 
 # cgroup_remove waits for the kernel to let go of processes just killed.
 cgroup_remove() {
-  local dir try c
+  local dir try c cgroup=$cgroup
+  # Whoever stops the cluster may name the cache otherwise than who started it.
+  [ ! -e "$state/cgroup.name" ] || read -r cgroup <"$state/cgroup.name"
   for dir in $(hierarchies cgroup cgroup2); do
     for try in $(seq 50); do
       [ -d "$dir/$cgroup" ] || break

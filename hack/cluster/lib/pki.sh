@@ -4,6 +4,7 @@
 # Certificates, tokens and kubeconfigs of one cluster, made anew at each `up`.
 
 make_pki() (
+  exec 2>"$state/log/pki.log" # openssl talks while it works
   umask 077
   mkdir -p "$state/pki"
   cd "$state/pki"
@@ -14,7 +15,7 @@ make_pki() (
   new_cert kubelet-client /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
   new_cert front-proxy /CN=front-proxy clientAuth
   new_key sa
-  openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
+  openssl ec -in sa.key -pubout -out sa.pub
   : >tokens.csv
   new_user admin admin system:masters
   new_user controller-manager system:kube-controller-manager ""
@@ -30,7 +31,7 @@ new_cert() {
   new_key "$1"
   openssl req -new -key "$1.key" -subj "$2" -out "$1.csr"
   openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out "$1.crt" \
-    -extfile <(printf 'extendedKeyUsage=%s\n' "$3"; [ -z "${4:-}" ] || printf 'subjectAltName=%s\n' "$4") 2>/dev/null
+    -extfile <(printf 'extendedKeyUsage=%s\n' "$3"; [ -z "${4:-}" ] || printf 'subjectAltName=%s\n' "$4")
   rm "$1.csr"
 }
 

@@ -10,7 +10,7 @@ last_logs="$cache/cluster-logs" # of the last one, kept for reading
 here=/run/weir              # $state as the node sees it: short, and the same on each machine
 
 node=node1
-cgroup="weir-$node"
+cgroup="weir-$(cksum <<<"$cache" | cut -d" " -f1)" # one for each cache, so clusters don't meet
 node_ip=10.200.0.2   lan_ip=10.200.0.1
 service_cidr=10.201.0.0/16 service_ip=10.201.0.1 dns_ip=10.201.0.10
 cluster_cidr=10.202.0.0/16 pod_cidr=10.202.1.0/24

@@ -38,11 +38,12 @@ take_lock() {
 lay_out() {
   local component program
   mkdir -p "$state/log" "$state/bin"
+  echo "$cgroup" >"$state/cgroup.name"
   for component in hyper containerd runc cni helm; do
     for program in "$(bin_dir "$component")"/*; do ln -s "$program" "$state/bin/"; done
   done
   cp "$(bin_dir nodeimages)/node-images.tar" "$state/"
-  make_pki
+  make_pki # its own words are in log/pki.log
   make_conf
   sed "s/@DNS_IP@/$dns_ip/" "$root/manifests/coredns.yaml" >"$state/conf/coredns.yaml"
   printf 'nameserver %s\nsearch svc.cluster.local cluster.local\noptions timeout:2\n' "$dns_ip" >"$state/conf/lan-resolv.conf"

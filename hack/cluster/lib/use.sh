@@ -12,19 +12,21 @@ pid_or_die() {
   printf '%s' "$pid"
 }
 
-# kubectl and helm keep the caller's files and stand in the node's network.
+# kubectl and helm keep the caller's files and stand in the node's network. When
+# they are all that was asked for, they take this shell's place (replace=exec),
+# so that a signal meets them and not a shell that waits for them.
 cmd_kubectl() {
   local pid
   pid="$(pid_or_die node)"
-  nsenter -t "$pid" -n "$state/bin/kubectl" --kubeconfig "$state/admin.kubeconfig" "$@"
+  ${replace:-} nsenter -t "$pid" -n "$state/bin/kubectl" --kubeconfig "$state/admin.kubeconfig" "$@"
 }
 
 cmd_helm() {
   local pid
   pid="$(pid_or_die node)"
-  KUBECONFIG="$state/admin.kubeconfig" \
-    HELM_CACHE_HOME="$state/helm/cache" HELM_CONFIG_HOME="$state/helm/config" HELM_DATA_HOME="$state/helm/data" \
-    nsenter -t "$pid" -n "$state/bin/helm" "$@"
+  export KUBECONFIG="$state/admin.kubeconfig"
+  export HELM_CACHE_HOME="$state/helm/cache" HELM_CONFIG_HOME="$state/helm/config" HELM_DATA_HOME="$state/helm/data"
+  ${replace:-} nsenter -t "$pid" -n "$state/bin/helm" "$@"
 }
 
 cmd_kubeconfig() {
@@ -50,7 +52,7 @@ cmd_exec_node() {
   local pid
   [ $# -gt 0 ] || die "which command? Say: cluster exec-node CMD…"
   pid="$(pid_or_die node)"
-  PATH="$here/bin:$PATH" nsenter -t "$pid" -m -u -n -p "$@"
+  PATH="$here/bin:$PATH" ${replace:-} nsenter -t "$pid" -m -u -n -p "$@"
 }
 
 # cmd_lan runs a command as a client on the LAN: same files, another network,
