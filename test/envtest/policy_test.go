@@ -83,7 +83,7 @@ func TestLeaderTakesOverQuietly(t *testing.T) {
 func TestPodsComeAndGo(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
-	r := c.start("a")
+	r := c.alone()
 	ns := c.namespace
 	p := limitPolicy(ns, "payments")
 	create(t, p)
@@ -124,7 +124,7 @@ func TestPodsComeAndGo(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
-	r := c.start("a")
+	r := c.alone()
 	ns := c.namespace
 	newService(t, ns)
 	pod := newPod(t, ns, "p1", true)
@@ -154,7 +154,7 @@ func TestRefusals(t *testing.T) {
 func TestOldSidecar(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
-	r := c.start("a")
+	r := c.alone()
 	ns := c.namespace
 	newService(t, ns)
 	s := c.connect(r, newPod(t, ns, "p1", true), []string{"something/v9"}, nil)
@@ -170,7 +170,7 @@ func TestOldSidecar(t *testing.T) {
 func TestReports(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
-	r := c.start("a")
+	r := c.alone()
 	ns := c.namespace
 	newService(t, ns)
 	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
@@ -191,7 +191,7 @@ func TestReports(t *testing.T) {
 func TestVerdictsReachStatus(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
-	c.start("a")
+	c.alone()
 	ns := c.namespace
 	newService(t, ns)
 
@@ -245,7 +245,7 @@ func TestCredentials(t *testing.T) {
 	}}
 	t.Parallel()
 	c := newCluster(t, settings)
-	r := c.start("a")
+	r := c.alone()
 	ns := c.namespace
 	newService(t, ns)
 	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)

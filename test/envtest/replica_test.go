@@ -71,8 +71,19 @@ func newCluster(t *testing.T, c config.Config) *cluster {
 	return out
 }
 
-// start runs a replica. A killed one does not give its Lease back.
+// alone runs the only replica, which needs no Lease to lead.
+func (c *cluster) alone() *replica {
+	c.Helper()
+	return c.run("alone", false)
+}
+
+// start runs one of several replicas. A killed one does not give its Lease back.
 func (c *cluster) start(name string) *replica {
+	c.Helper()
+	return c.run(name, true)
+}
+
+func (c *cluster) run(name string, elect bool) *replica {
 	c.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,7 +96,7 @@ func (c *cluster) start(name string) *replica {
 	if err != nil {
 		c.Fatal(err)
 	}
-	duration, renew, retry := 3*time.Second, 2*time.Second, 300*time.Millisecond
+	duration, renew, retry := 6*time.Second, 5*time.Second, 500*time.Millisecond
 	r.manager, err = ctrl.NewManager(server.config, ctrl.Options{
 		Scheme: server.scheme,
 		Cache: cache.Options{
@@ -93,7 +104,7 @@ func (c *cluster) start(name string) *replica {
 			DefaultNamespaces: map[string]cache.Config{c.namespace: {}},
 		},
 		Metrics:                             metricsserver.Options{BindAddress: "0"},
-		LeaderElection:                      true,
+		LeaderElection:                      elect,
 		LeaderElectionResourceLockInterface: lock,
 		LeaseDuration:                       &duration, RenewDeadline: &renew, RetryPeriod: &retry,
 	})
