@@ -52,6 +52,7 @@ type Issuer struct {
 
 	mu      sync.RWMutex
 	state   state
+	version string // of the Secret that state is from
 	serving *tls.Certificate
 	bundle  []byte
 	roots   *x509.CertPool
@@ -131,17 +132,17 @@ func (i *Issuer) Start(ctx context.Context) error {
 
 // refresh reads the Secret, advances it, and signs anew if need be.
 func (i *Issuer) refresh(ctx context.Context) error {
-	s, err := i.load(ctx)
+	s, version, err := i.load(ctx)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err != nil {
 		if i.state.current == nil {
 			return err
 		}
-		s = i.state // the API server is away: go on with the CA that is known
+		s, version = i.state, i.version // the API server is away: go on with the CA that is known
 	}
 	now := time.Now()
-	i.state = s
+	i.state, i.version = s, version
 	if b := s.bundle(); !bytes.Equal(b, i.bundle) {
 		i.bundle = b
 		i.roots = x509.NewCertPool()
@@ -164,33 +165,33 @@ func (i *Issuer) refresh(ctx context.Context) error {
 	return err
 }
 
-// load returns the state of the Secret, advanced and written.
-func (i *Issuer) load(ctx context.Context) (state, error) {
+// load returns the state of the Secret, advanced and written, and its version.
+func (i *Issuer) load(ctx context.Context) (state, string, error) {
 	const attempts = 5 // of a race that one of two replicas loses once
 	for range attempts {
 		secret := &corev1.Secret{}
 		err := i.opts.Reader.Get(ctx, client.ObjectKey{Namespace: i.opts.Namespace, Name: SecretName}, secret)
 		exists := err == nil
 		if client.IgnoreNotFound(err) != nil {
-			return state{}, fmt.Errorf("read Secret %s/%s: %w", i.opts.Namespace, SecretName, err)
+			return state{}, "", fmt.Errorf("read Secret %s/%s: %w", i.opts.Namespace, SecretName, err)
 		}
 		s, rewrite := i.read(secret, exists)
 		s, advanced, err := s.advance(time.Now())
 		if err != nil {
-			return state{}, err
+			return state{}, "", err
 		}
 		if !advanced && !rewrite {
-			return s, nil
+			return s, secret.ResourceVersion, nil
 		}
 		err = i.write(ctx, secret, exists, s)
 		if err == nil {
-			return s, nil
+			return s, secret.ResourceVersion, nil
 		}
 		if !apierrors.IsAlreadyExists(err) && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return state{}, fmt.Errorf("write Secret %s/%s: %w", i.opts.Namespace, SecretName, err)
+			return state{}, "", fmt.Errorf("write Secret %s/%s: %w", i.opts.Namespace, SecretName, err)
 		}
 	}
-	return state{}, fmt.Errorf("write Secret %s/%s: others changed it %d times meanwhile", i.opts.Namespace, SecretName, attempts)
+	return state{}, "", fmt.Errorf("write Secret %s/%s: others changed it %d times meanwhile", i.opts.Namespace, SecretName, attempts)
 }
 
 // read decodes the Secret. One that is gone or damaged is written again from
@@ -200,6 +201,9 @@ func (i *Issuer) read(secret *corev1.Secret, exists bool) (s state, rewrite bool
 	defer i.mu.RUnlock()
 	if !exists {
 		return i.state, true
+	}
+	if i.state.current != nil && secret.ResourceVersion == i.version {
+		return i.state, false
 	}
 	s, err := decodeState(secret.Data)
 	if err != nil {
