@@ -106,6 +106,28 @@ func TestRequestBodies(t *testing.T) {
 	}
 }
 
+// TestIdentityTrailers: a stranger cannot say in a trailer what it may not say in
+// the head.
+func TestIdentityTrailers(t *testing.T) {
+	for _, needBody := range []bool{false, true} {
+		f := &testFilter{maxBody: 100}
+		if needBody {
+			f.head = verdict(exchange.NeedBody)
+		}
+		p := chainPorts(f)
+		p.port.Identity = &exchange.Identity{Headers: []string{"x-user"}}
+		_, front := proxy(t, Config{Ports: p}, app(t, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, len(r.Trailer["X-User"]), len(r.Trailer["X_user"]), r.Trailer.Get("X-Sum"))
+		}))
+		c, br := dialRaw(t, front)
+		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nTrailer: X-User, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-User: root\r\nX_User: root\r\nX-Sum: 7\r\n\r\n")
+		if _, body := readResponse(t, br, "POST"); body != "0 07" {
+			t.Errorf("needBody %v: got %q", needBody, body)
+		}
+	}
+}
+
 func TestResponseBodies(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 8<<10)
 	tests := map[string]struct {

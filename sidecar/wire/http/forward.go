@@ -3,6 +3,7 @@
 package http
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -187,7 +188,7 @@ func (t *txn) appendBody(b []byte) []byte {
 			b = appendChunk(b, whole)
 		}
 		b = append(b, lastChunk...)
-		return t.body.appendTrailers(b)
+		return t.appendTrailers(b)
 	}
 	if t.body.framing != fixedLength || !t.body.inBuffer() {
 		return b
@@ -200,6 +201,39 @@ func (t *txn) appendBody(b []byte) []byte {
 		t.body.ended = t.body.left == 0
 	}
 	return b
+}
+
+// appendTrailers appends the request's trailer section. Some servers join it with
+// the head, so what strangers may not say there they may not say here.
+func (t *txn) appendTrailers(b []byte) []byte {
+	from := len(b)
+	b = t.body.appendTrailers(b)
+	if t.port == nil || t.port.Identity == nil || len(t.port.Identity.Headers) == 0 || t.port.Identity.Trusts(t.c.peer) {
+		return b
+	}
+	kept, rest := b[:from], b[from:]
+	for len(rest) > 0 {
+		n := bytes.IndexByte(rest, '\n') + 1
+		line := rest[:n]
+		rest = rest[n:]
+		if colon := bytes.IndexByte(line, ':'); colon < 0 || !t.isIdentity(line[:colon]) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
+}
+
+// isIdentity reports whether only trusted peers may send the field.
+func (t *txn) isIdentity(name []byte) bool {
+	if t.port == nil || t.port.Identity == nil {
+		return false
+	}
+	for _, h := range t.port.Identity.Headers {
+		if sameField(name, h) {
+			return true
+		}
+	}
+	return false
 }
 
 func appendChunk(b, data []byte) []byte {

@@ -54,12 +54,5 @@ func (t *txn) protected(name []byte) bool {
 			return true
 		}
 	}
-	if t.port != nil && t.port.Identity != nil {
-		for _, h := range t.port.Identity.Headers {
-			if sameField(name, h) {
-				return true
-			}
-		}
-	}
-	return false
+	return t.isIdentity(name)
 }

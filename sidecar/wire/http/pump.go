@@ -105,7 +105,7 @@ func (p *pump) frame(t *txn, n int, ended bool) []byte {
 	}
 	if ended {
 		b = append(b, lastChunk...)
-		b = t.body.appendTrailers(b)
+		b = t.appendTrailers(b)
 	}
 	return b
 }

@@ -293,11 +293,7 @@ func (t *txn) identify() netip.Addr {
 	if !id.Trusts(peer) {
 		for i := range t.head.fields {
 			f := &t.head.fields[i]
-			for _, name := range id.Headers {
-				if sameField(f.name, name) {
-					f.drop = true
-				}
-			}
+			f.drop = f.drop || t.isIdentity(f.name)
 		}
 		return peer
 	}
