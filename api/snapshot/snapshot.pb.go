@@ -743,6 +743,10 @@ type RateLimitPolicy struct {
 	Store         string        `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"`
 	FailurePolicy FailurePolicy `protobuf:"varint,5,opt,name=failure_policy,json=failurePolicy,proto3,enum=weir.snapshot.v1.FailurePolicy" json:"failure_policy,omitempty"`
 	Headers       HeaderStyle   `protobuf:"varint,6,opt,name=headers,proto3,enum=weir.snapshot.v1.HeaderStyle" json:"headers,omitempty"`
+	// metadata.uid: a policy that was deleted and made again is another one, and an
+	// ack of its predecessor's first generation is none of its own. Counters do not
+	// belong to it but to the name. Empty under `weir run`.
+	Uid           string `protobuf:"bytes,7,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -817,6 +821,13 @@ func (x *RateLimitPolicy) GetHeaders() HeaderStyle {
 		return x.Headers
 	}
 	return HeaderStyle_HEADER_STYLE_UNSPECIFIED
+}
+
+func (x *RateLimitPolicy) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
 }
 
 type Limit struct {
@@ -1545,7 +1556,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05names\x18\x06 \x03(\tR\x05names\"^\n" +
 	"\bIdentity\x12'\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tR\x0etrustedProxies\x12)\n" +
-	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x8d\x02\n" +
+	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x9f\x02\n" +
 	"\x0fRateLimitPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -1554,7 +1565,8 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x06limits\x18\x03 \x03(\v2\x17.weir.snapshot.v1.LimitR\x06limits\x12\x14\n" +
 	"\x05store\x18\x04 \x01(\tR\x05store\x12F\n" +
 	"\x0efailure_policy\x18\x05 \x01(\x0e2\x1f.weir.snapshot.v1.FailurePolicyR\rfailurePolicy\x127\n" +
-	"\aheaders\x18\x06 \x01(\x0e2\x1d.weir.snapshot.v1.HeaderStyleR\aheaders\"\xb5\x03\n" +
+	"\aheaders\x18\x06 \x01(\x0e2\x1d.weir.snapshot.v1.HeaderStyleR\aheaders\x12\x10\n" +
+	"\x03uid\x18\a \x01(\tR\x03uid\"\xb5\x03\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +

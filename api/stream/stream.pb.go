@@ -1136,8 +1136,10 @@ func (x *PodState) GetRefused() []*Nack {
 type PolicyGeneration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// kind/name, such as RateLimitPolicy/payments.
-	Policy        string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
-	Generation    int64  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Policy     string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Generation int64  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// metadata.uid of the policy.
+	Uid           string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1186,13 @@ func (x *PolicyGeneration) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *PolicyGeneration) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
 }
 
 type RolloutEnd struct {
@@ -1365,12 +1374,13 @@ const file_stream_stream_proto_rawDesc = "" +
 	" \x01(\v2\x14.weir.stream.v1.NackR\x04nack\x12 \n" +
 	"\vunsupported\x18\v \x03(\tR\vunsupported\x12.\n" +
 	"\x06report\x18\f \x01(\v2\x16.weir.stream.v1.ReportR\x06report\x12.\n" +
-	"\arefused\x18\r \x03(\v2\x14.weir.stream.v1.NackR\arefused\"J\n" +
+	"\arefused\x18\r \x03(\v2\x14.weir.stream.v1.NackR\arefused\"\\\n" +
 	"\x10PolicyGeneration\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x03R\n" +
-	"generation\"\f\n" +
+	"generation\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\"\f\n" +
 	"\n" +
 	"RolloutEnd\"\xa6\x01\n" +
 	"\bLastGood\x12:\n" +

@@ -26,6 +26,7 @@ func build(p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 		policy: &snapshot.RateLimitPolicy{
 			Name:       p.Name,
 			Generation: p.Generation,
+			Uid:        string(p.UID),
 			FailurePolicy: map[v1alpha1.FailurePolicy]snapshot.FailurePolicy{
 				v1alpha1.FailurePolicyLocalFallback: snapshot.FailurePolicy_FAILURE_POLICY_LOCAL_FALLBACK,
 				v1alpha1.FailurePolicyOpen:          snapshot.FailurePolicy_FAILURE_POLICY_OPEN,

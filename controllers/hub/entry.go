@@ -79,7 +79,9 @@ func (h *history) put(hash string, s *snapshot.Snapshot) {
 func Generations(s *snapshot.Snapshot) []*stream.PolicyGeneration {
 	var out []*stream.PolicyGeneration
 	for _, p := range s.GetRateLimitPolicies() {
-		out = append(out, &stream.PolicyGeneration{Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration()})
+		out = append(out, &stream.PolicyGeneration{
+			Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration(), Uid: p.GetUid(),
+		})
 	}
 	return out
 }

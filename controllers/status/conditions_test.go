@@ -148,6 +148,11 @@ func TestProgrammed(t *testing.T) {
 			status: "False", reason: v1alpha1.ReasonRejected, message: "Every pod refuses the policy: The limit is odd.",
 			rollout: v1alpha1.RolloutStatus{Pods: 3, Stale: 2, MissingSidecar: 1},
 		},
+		"a predecessor of the same name was acked": {
+			since: short, pods: []pod{ready(func() *stream.PodState { s := acked(2); s.Acked[1].Uid = "before"; return s }())},
+			status: "False", reason: v1alpha1.ReasonReconciling, message: "0 of 1 pod acknowledged generation 2.",
+			rollout: v1alpha1.RolloutStatus{Pods: 1, Stale: 1}, next: 29 * time.Second,
+		},
 		"another policy is refused": {
 			pods:   []pod{ready(func() *stream.PodState { s := refused("RateLimitPolicy/other"); s.Acked = acked(2).Acked; return s }())},
 			status: "True", reason: v1alpha1.ReasonProgrammed, message: "The 1 ready pod acknowledged generation 2.",

@@ -114,7 +114,7 @@ func (o *Observation) patience(before, after standing, since time.Time) (standin
 func (o *Observation) acked(state *stream.PodState) bool {
 	for _, a := range state.GetAcked() {
 		if a.GetPolicy() == o.Verdict.Policy.String() {
-			return a.GetGeneration() == o.Verdict.Generation
+			return a.GetGeneration() == o.Verdict.Generation && a.GetUid() == string(o.Verdict.UID)
 		}
 	}
 	return false

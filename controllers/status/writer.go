@@ -23,7 +23,7 @@ const (
 	countsEvery = 5 * time.Second
 	// takeover is how long a new leader believes the old one's Programmed while
 	// the other replicas still tell it of their streams.
-	takeover = 10 * time.Second
+	takeover = Patience + 5*time.Second
 	// Failed writes are tried again after retryFirst, doubling to retryMax.
 	retryFirst = 500 * time.Millisecond
 	retryMax   = 30 * time.Second
@@ -34,6 +34,9 @@ type ID struct {
 	Namespace string
 	attach.PolicyID
 }
+
+// String is namespace/kind/name.
+func (id ID) String() string { return id.Namespace + "/" + id.PolicyID.String() }
 
 // Store is where statuses are.
 type Store interface {

@@ -117,7 +117,7 @@ func (b *bench) ack(uid string, generation int64) {
 		b.streams[uid] = b.tracker.Open(&stream.PodState{Namespace: "shop", Pod: uid, Uid: uid})
 	}
 	b.streams[uid].Update(func(p *stream.PodState) {
-		p.Acked = []*stream.PolicyGeneration{{Policy: pay.String(), Generation: generation}}
+		p.Acked = []*stream.PolicyGeneration{{Policy: pay.PolicyID.String(), Generation: generation, Uid: "u"}}
 	})
 }
 

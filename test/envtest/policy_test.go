@@ -151,6 +151,30 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// An ack of a policy says nothing of its successor of the same name, whose first
+// generation has the same number.
+func TestSuccessor(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, config.Default())
+	r := c.alone()
+	ns := c.namespace
+	newService(t, ns)
+	pod := newPod(t, ns, "p1", true)
+	s := c.connect(r, pod, features, nil)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+	s.close()
+	if err := server.client.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	p = limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonReconciling, "0 of 1 pod")
+	c.connect(r, pod, features, nil)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
+}
+
 func TestOldSidecar(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
