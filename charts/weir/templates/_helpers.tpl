@@ -35,8 +35,21 @@ runAsNonRoot: true
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* What the operator would refuse when it starts is refused before anything is installed. */}}
+{{- define "weir.supported" -}}
+{{- $bad := list -}}
+{{- if .Values.kafkaClusters }}{{ $bad = append $bad "kafkaClusters: This version of Weir does not support Kafka: remove it." }}{{ end -}}
+{{- if .Values.jwtProviders }}{{ $bad = append $bad "jwtProviders: This version of Weir does not support keys from tokens: remove it." }}{{ end -}}
+{{- $egress := .Values.egress -}}
+{{- if or (ne (toJson $egress.allowHosts) "[\"*\"]") $egress.denyCIDRs $egress.allowPlainHTTP -}}
+{{- $bad = append $bad "egress: This version of Weir makes no outgoing calls, and so bounds none: remove it." -}}
+{{- end -}}
+{{- if $bad }}{{ fail (join "\n" $bad) }}{{ end -}}
+{{- end }}
+
 {{/* config.yaml of the operator. */}}
 {{- define "weir.config" -}}
+{{- include "weir.supported" . -}}
 {{- $stores := .Values.stores -}}
 {{- if .Values.devBackends.enabled -}}
 {{- $named := false -}}
