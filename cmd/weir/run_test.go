@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/controllers/devbackends"
 	"weir.dev/weir/sidecar/store/redis/redistest"
 )
 
@@ -162,6 +163,56 @@ func TestTwoProcessesOverOneRedisAreOneSystem(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// The store of trials runs the same script as Redis.
+func TestDevBackendsCountAsRedisDoes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	addr, done := make(chan string, 1), make(chan error, 1)
+	go func() { done <- devbackends.Redis(ctx, "127.0.0.1:0", func(a string) { addr <- a }) }()
+	redis := <-addr
+	text := withLimit(7)
+	for algorithm, window := range map[string]string{"SlidingWindow": "60s", "TokenBucket": "3600s", "FixedWindow": "86400s"} {
+		t.Run(algorithm, func(t *testing.T) {
+			file := policyFile(t, strings.Replace(text, "window: 3600s", "algorithm: "+algorithm+", window: "+window, 1))
+			a := startRun(t, shop(t), "-f", file, "--redis", redis, "--admin", "127.0.0.1:0")
+			admin := strings.Fields(a.await(t, "health and metrics on "))[4]
+			if got := admitted(t, algorithm, 20, a.address); got != 7 {
+				t.Errorf("%d of 20 passed, want exactly 7\n%s", got, decisions(t, admin))
+			}
+			if m := decisions(t, admin); strings.Contains(m, `source="fallback"`) {
+				t.Errorf("the store was not asked:\n%s", m)
+			}
+			if err := a.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// decisions are the lines of /metrics about them.
+func decisions(t *testing.T, admin string) string {
+	t.Helper()
+	resp, err := http.Get(admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "weir_decisions_total") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 func TestRunRefuses(t *testing.T) {

@@ -52,7 +52,8 @@ T
 
 build_images() {
   step "Build the images, without Docker"
-  export WEIR_VERSION=demo
+  WEIR_VERSION="$(image_version)"
+  export WEIR_VERSION
   hack/image/build.sh
   registry=weir.local pull=Never
   if [ -n "${WEIR_KUBECONTEXT:-}" ]; then

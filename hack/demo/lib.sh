@@ -9,3 +9,14 @@ step() {
     printf '\n%s\n' "$*"
   fi
 }
+
+# image_version is a tag that changes with the code, so that a cluster which has
+# run older images starts the new ones.
+image_version() {
+  local v
+  v="$(git describe --always --dirty 2>/dev/null || echo dirty)"
+  case "$v" in
+    *dirty) echo "${v}-$(date +%s)" ;;
+    *) echo "$v" ;;
+  esac
+}

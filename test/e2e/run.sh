@@ -10,7 +10,8 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 cluster="$PWD/hack/cluster/cluster"
-version="${WEIR_VERSION:-e2e}"
+. hack/demo/lib.sh
+version="${WEIR_VERSION:-$(image_version)}"
 export WEIR_VERSION="$version"
 registry=weir.local
 say() { printf '\n== [%4ds] %s\n' "$SECONDS" "$*"; }

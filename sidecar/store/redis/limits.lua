@@ -12,6 +12,8 @@ local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local SLACK = 1e-3
 
+-- counts of the slots j-16 to j are at 1 to 17: small indices, since some Lua
+-- (that of miniredis) makes an array as long as the largest one.
 local function slots(raw, width, j)
   local counts, sum = {}, 0
   local unit = raw and tonumber(string.match(raw, '^S(%d+)'))
@@ -22,8 +24,9 @@ local function slots(raw, width, j)
     if unit ~= width then i = floor(((i + 1) * unit - 1) / width) end
     healed = healed or i > j
     i = min(i, j)
-    if i >= j - 16 then
-      counts[i] = (counts[i] or 0) + c
+    local at = i - j + 17
+    if at >= 1 then
+      counts[at] = (counts[at] or 0) + c
       sum = sum + c
     end
   end
@@ -32,9 +35,9 @@ end
 
 local function pack_slots(counts, width, j)
   local out = {string.format('S%.0f', width)}
-  for i = j - 16, j do
-    if counts[i] and counts[i] > 0 then
-      out[#out + 1] = string.format('%.0f=%.0f', i, counts[i])
+  for at = 1, 17 do
+    if counts[at] and counts[at] > 0 then
+      out[#out + 1] = string.format('%.0f=%.0f', at + j - 17, counts[at])
     end
   end
   return table.concat(out, ' ')
@@ -46,15 +49,15 @@ local function sliding(raw, limit, window, burst, spend)
   local counts, sum, healed = slots(raw, width, j)
   local allowed = sum < limit
   if allowed and spend then
-    counts[j] = (counts[j] or 0) + 1
+    counts[17] = (counts[17] or 0) + 1
     sum = sum + 1
   end
   local value = (allowed and spend or healed) and pack_slots(counts, width, j) or nil
   local retry, reset, left = 0, 0, sum
-  for i = j - 16, j do
-    local c = counts[i]
+  for at = 1, 17 do
+    local c = counts[at]
     if c and c > 0 then
-      local leaves = (i + 17) * width - now
+      local leaves = (at + j) * width - now
       if reset == 0 then reset = leaves end
       left = left - c
       if sum >= limit and left < limit then
@@ -110,8 +113,9 @@ local function refund(key, algorithm, limit, window, receipt)
     local j = floor(now / width)
     if tonumber(string.match(raw, '^S(%d+)')) ~= width then return end
     local counts = slots(raw, width, j)
-    if (counts[receipt] or 0) > 0 then
-      counts[receipt] = counts[receipt] - 1
+    local at = receipt - j + 17
+    if (counts[at] or 0) > 0 then
+      counts[at] = counts[at] - 1
       set(key, pack_slots(counts, width, j), (j + 17) * width - now)
     end
   elseif algorithm == 2 then
