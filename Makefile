@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export GOFLAGS := -buildvcs=false
 export GOTOOLCHAIN := local
 VERSION ?= dev
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
 LINT = $$(go -C hack/tools/lint tool -n golangci-lint)
 
 ##@ See it
@@ -56,7 +56,7 @@ build: ## The three programs into bin/
 	ln -sf weir bin/kubectl-weir
 
 install: ## weir and kubectl-weir into GOBIN
-	CGO_ENABLED=0 go install -trimpath -ldflags "-s -w -X main.version=$(VERSION)" ./cmd/weir
+	CGO_ENABLED=0 go install -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)" ./cmd/weir
 	ln -sf weir "$$(go env GOBIN | grep . || echo "$$(go env GOPATH)/bin")/kubectl-weir"
 
 images: ## Images into dist/images.tar, without Docker; WEIR_REGISTRY pushes them

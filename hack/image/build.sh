@@ -55,7 +55,7 @@ env -u GOARCH -u GOOS GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 go -C "$r
 compile() {
   say "building $1"
   GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOOS=linux \
-    go -C "$repo" build -trimpath -ldflags "-s -w -X main.version=$version" -o "$bin/${1##*/}" "./$1"
+    go -C "$repo" build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$version" -o "$bin/${1##*/}" "./$1"
 }
 
 args=(-o "$archive")
