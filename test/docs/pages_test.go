@@ -77,13 +77,14 @@ func TestMetrics(t *testing.T) {
 
 // TestAnnotations: what users can write on pods, namespaces and Services.
 func TestAnnotations(t *testing.T) {
-	written := map[string]bool{ // by Weir, not by users
+	other := map[string]bool{ // written by Weir, not by users
 		"weir.dev/injected": true, "weir.dev/image": true, "weir.dev/original": true, "weir.dev/sidecar": true,
+		"weir.dev/thrift": true, // an appProtocol
 	}
 	var code []string
 	for _, under := range []string{"api/podspec", "controllers"} {
 		for _, l := range literals(t, under) {
-			if regexp.MustCompile(`^weir\.dev/[a-z-]+$`).MatchString(l) && !written[l] {
+			if regexp.MustCompile(`^weir\.dev/[a-z-]+$`).MatchString(l) && !other[l] {
 				code = append(code, l)
 			}
 		}
