@@ -23,12 +23,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,7 +43,7 @@ import (
 
 const system = "weir-system"
 
-// cluster is an API server on which the operator has the rights of testdata alone.
+// cluster is an API server on which the operator has the rights of config/rbac alone.
 type cluster struct {
 	*testing.T
 	admin    client.Client
@@ -77,17 +76,34 @@ func newCluster(t *testing.T) cluster {
 	}
 	c := cluster{T: t, admin: admin, operator: user.Config(), dir: t.TempDir()}
 	c.namespace(system, nil)
-	text, err := os.ReadFile("testdata/rbac.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, o := range []client.Object{&rbacv1.ClusterRole{}, &rbacv1.Role{}, &rbacv1.ClusterRoleBinding{}, &rbacv1.RoleBinding{}} {
-		if err := yaml.UnmarshalStrict([]byte(strings.Split(string(text), "\n---\n")[i]), o); err != nil {
-			t.Fatal(err)
+	for _, o := range manifests(t, "../../config/rbac/role.yaml") {
+		// The Roles as they are shipped, for the test's user.
+		if strings.HasSuffix(o.GetKind(), "Binding") {
+			o.Object["subjects"] = []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "weir-operator"}}
 		}
 		c.create(o)
 	}
 	return c
+}
+
+// manifests reads a file of config/.
+func manifests(t *testing.T, path string) []*unstructured.Unstructured {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*unstructured.Unstructured
+	for doc := range strings.SplitSeq(string(text), "\n---") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Object) > 0 {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func (c cluster) create(o client.Object) {
@@ -283,20 +299,16 @@ func TestOperator(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.start("weir-operator-a"), c.start("weir-operator-b")
 	url := fmt.Sprintf("https://localhost:%d%s", b.webhookPort, admission.Path)
-	c.create(&admissionv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "weir-injector"},
-		Webhooks: []admissionv1.MutatingWebhook{{
-			Name:                    "namespace.inject.weir.dev",
-			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{podspec.LabelInject: podspec.InjectEnabled}},
-			ClientConfig:            admissionv1.WebhookClientConfig{URL: &url},
-			SideEffects:             new(admissionv1.SideEffectClassNoneOnDryRun),
-			AdmissionReviewVersions: []string{"v1"},
-			Rules: []admissionv1.RuleWithOperations{{
-				Operations: []admissionv1.OperationType{admissionv1.Create},
-				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
-			}},
-		}},
-	})
+	for _, o := range manifests(t, "../../config/webhook/manifests.yaml") {
+		hooks, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		for _, h := range hooks {
+			h.(map[string]any)["clientConfig"] = map[string]any{"url": url} // no pod network here
+		}
+		if err := unstructured.SetNestedSlice(o.Object, hooks, "webhooks"); err != nil {
+			t.Fatal(err)
+		}
+		c.create(o)
+	}
 	for _, r := range []*replica{a, b} {
 		c.eventually(r.podName+" is ready", func() error { _, err := fetch("http://" + r.healthAddress + "/readyz"); return err })
 	}

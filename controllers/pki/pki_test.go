@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"weir.dev/weir/api/podspec"
 )
 
 func issuer(t *testing.T, c client.Client) *Issuer {
@@ -324,4 +326,55 @@ func TestHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Close()
+}
+
+type bundle []byte
+
+func (b bundle) Bundle() []byte { return b }
+
+func TestEnsure(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	current, err := newAuthority(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := newAuthority(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := state{current: current, old: []*x509.Certificate{other.cert}}.bundle()
+	leaders := state{current: other, old: []*x509.Certificate{current.cert}}.bundle()
+	stale := state{current: other}.bundle()
+	for name, tc := range map[string]struct {
+		there, bundle, want []byte
+		err                 error
+	}{
+		"absent":                         {nil, own, own, nil},
+		"as it is":                       {own, own, own, nil},
+		"the leader's, which knows ours": {leaders, own, leaders, nil},
+		"of an earlier installation":     {stale, own, own, nil},
+		"no CA yet":                      {stale, nil, stale, ErrNotReady},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := fake.NewClientBuilder().Build()
+			cm := &corev1.ConfigMap{}
+			cm.Namespace, cm.Name = "pay", podspec.ConfigMapCA
+			if tc.there != nil {
+				cm.Data = map[string]string{podspec.KeyCA: string(tc.there)}
+				if err := store.Create(t.Context(), cm); err != nil {
+					t.Fatal(err)
+				}
+			}
+			trust := &Trust{Bundler: bundle(tc.bundle), Reader: store, Writer: store}
+			if err := trust.Ensure(t.Context(), "pay"); !errors.Is(err, tc.err) {
+				t.Errorf("got error %v, want %v", err, tc.err)
+			}
+			if err := store.Get(t.Context(), client.ObjectKeyFromObject(cm), cm); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(tc.want), cm.Data[podspec.KeyCA]); d != "" {
+				t.Errorf("ConfigMap (-want +got):\n%s", d)
+			}
+		})
+	}
 }

@@ -5,7 +5,9 @@ package pki
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -29,25 +31,36 @@ type Trust struct {
 	Writer client.Writer
 }
 
-// Ensure makes the ConfigMap if it is not there. One that is there it leaves
-// alone: whether it is up to date is for Reconcile on the leader to say, so that
-// two replicas never write against each other.
+// Ensure makes the ConfigMap if it is not there, or renews one that lacks the CA
+// that signs now: an earlier installation may have left it. Whether the rest of it
+// is up to date is for Reconcile on the leader to say, so that two replicas never
+// write against each other.
 func (t *Trust) Ensure(ctx context.Context, namespace string) error {
-	err := t.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: podspec.ConfigMapCA}, &corev1.ConfigMap{})
-	if err == nil {
-		return nil
-	}
-	if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("read ConfigMap %s/%s: %w", namespace, podspec.ConfigMapCA, err)
-	}
-	return t.create(ctx, namespace)
-}
-
-func (t *Trust) create(ctx context.Context, namespace string) error {
 	bundle := t.Bundler.Bundle()
 	if bundle == nil {
 		return ErrNotReady
 	}
+	cm := &corev1.ConfigMap{}
+	err := t.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: podspec.ConfigMapCA}, cm)
+	switch {
+	case apierrors.IsNotFound(err):
+		return t.create(ctx, namespace, bundle)
+	case err != nil:
+		return fmt.Errorf("read ConfigMap %s/%s: %w", namespace, podspec.ConfigMapCA, err)
+	case strings.Contains(cm.Data[podspec.KeyCA], signing(bundle)):
+		return nil
+	default:
+		return t.renew(ctx, cm, bundle)
+	}
+}
+
+// signing is the first certificate of a bundle.
+func signing(bundle []byte) string {
+	_, rest := pem.Decode(bundle)
+	return string(bundle[:len(bundle)-len(rest)])
+}
+
+func (t *Trust) create(ctx context.Context, namespace string, bundle []byte) error {
 	err := t.Writer.Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podspec.ConfigMapCA, Labels: managed()},
 		Data:       map[string]string{podspec.KeyCA: string(bundle)},
@@ -79,18 +92,22 @@ func (t *Trust) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 		if ns.Labels[podspec.LabelInject] != podspec.InjectEnabled {
 			return ctrl.Result{}, nil
 		}
-		return ctrl.Result{}, t.create(ctx, ns.Name)
+		return ctrl.Result{}, t.create(ctx, ns.Name, bundle)
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("read ConfigMap %s/%s: %w", ns.Name, podspec.ConfigMapCA, err)
 	case cm.Data[podspec.KeyCA] == string(bundle):
 		return ctrl.Result{}, nil
 	}
-	patch := client.MergeFrom(cm.DeepCopy())
-	cm.Data = map[string]string{podspec.KeyCA: string(bundle)}
-	if err := t.Writer.Patch(ctx, cm, patch); err != nil {
-		return ctrl.Result{}, fmt.Errorf("patch ConfigMap %s/%s: %w", ns.Name, podspec.ConfigMapCA, err)
+	return ctrl.Result{}, t.renew(ctx, cm, bundle)
+}
+
+func (t *Trust) renew(ctx context.Context, cm *corev1.ConfigMap, bundle []byte) error {
+	now := cm.DeepCopy()
+	now.Data = map[string]string{podspec.KeyCA: string(bundle)}
+	if err := t.Writer.Patch(ctx, now, client.MergeFrom(cm)); err != nil {
+		return fmt.Errorf("patch ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
 	}
-	return ctrl.Result{}, nil
+	return nil
 }
 
 // Webhook keeps the bundle as caBundle of a MutatingWebhookConfiguration, also

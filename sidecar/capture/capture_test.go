@@ -263,7 +263,7 @@ func TestApplyWithoutNetAdmin(t *testing.T) {
 		}
 		err := Apply(Config{})
 		if !errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), "NET_ADMIN") {
-			return fmt.Errorf("got %v, want %w", err, ErrPermission)
+			return fmt.Errorf("got %w, want %w", err, ErrPermission)
 		}
 		return nil
 	})
