@@ -4,12 +4,15 @@ package status
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
 
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/api/v1alpha1"
@@ -232,6 +235,52 @@ func TestProgrammed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Programmed is True only after an ack, and as soon as every ready pod acked.
+func TestProgrammedOnlyFromAcks(t *testing.T) {
+	kinds := map[string]func() pod{
+		"current": func() pod { return ready(acked(2)) }, "before": func() pod { return ready(acked(1)) }, "unknown": func() pod { return ready(nil) },
+		"refused": func() pod { return ready(refused(policy)) }, "old": func() pod { return ready(tooOld()) }, "bare": bare,
+		"away": func() pod { return ready(gone(time.Minute)) }, "unready": func() pod { return unready(acked(2)) },
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		names := rapid.SliceOfN(rapid.SampledFrom(slices.Sorted(maps.Keys(kinds))), 0, 5).Draw(r, "pods")
+		o := Observation{
+			Verdict: compile.Verdict{
+				Policy: attach.PolicyID{Kind: "RateLimitPolicy", Name: "pay"}, Generation: 2, Reason: v1alpha1.ReasonAccepted,
+				Targets: []attach.Target{{Name: "pay", Reason: v1alpha1.ReasonAccepted}},
+			},
+			Pods: map[string]*stream.PodState{}, Now: now, Since: now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(r, "age")) * time.Second),
+		}
+		enforcing, all := 0, 0
+		for i, name := range names {
+			p := kinds[name]()
+			p.UID = fmt.Sprint("u", i)
+			o.Pods[p.UID] = p.state
+			o.Verdict.Targets[0].Pods = append(o.Verdict.Targets[0].Pods, p.Pod)
+			if p.Ready {
+				all++
+				if name == "current" || name == "away" {
+					enforcing++
+				}
+			}
+		}
+		got := Conditions(o)
+		c := got.Conditions[1]
+		if c.Status == "True" && enforcing == 0 {
+			r.Fatalf("True without an ack: %+v", c)
+		}
+		if all > 0 && enforcing == all && c.Status != "True" {
+			r.Fatalf("every pod acked: %+v", c)
+		}
+		if n := got.Rollout; all > 0 && n.Pods != n.Current+n.Stale+n.MissingSidecar {
+			r.Fatalf("counts do not add up: %+v", n)
+		}
+		if c.Reason == v1alpha1.ReasonProgrammed && int(got.Rollout.Current) != all {
+			r.Fatalf("Programmed with %d of %d", got.Rollout.Current, all)
+		}
+	})
 }
 
 func TestNotAccepted(t *testing.T) {

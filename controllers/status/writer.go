@@ -114,7 +114,8 @@ func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(verdicts) == 0 && w.namespaces[ns] == nil {
+	if len(verdicts) == 0 {
+		delete(w.namespaces, ns)
 		return
 	}
 	n := w.namespace(ns)
@@ -127,9 +128,10 @@ func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
 			f = firstSeen{v.UID, v.Generation, now}
 		}
 		seen[v.Policy] = f
-		delete(n.pending, v.Policy)
 	}
 	n.seen = seen
+	// What was seen after the verdicts were made gets its own with the next ones.
+	clear(n.pending)
 	w.touch(n)
 }
 
@@ -231,11 +233,12 @@ func (w *Writer) update(ctx context.Context, name string, believeUntil time.Time
 	now := time.Now()
 	w.mu.Lock()
 	n := w.namespaces[name]
+	if n == nil { // its policies are gone
+		w.mu.Unlock()
+		return
+	}
 	n.counters.observe(states, now)
 	tasks := n.tasks(states, now)
-	if len(n.verdicts) == 0 && len(n.pending) == 0 {
-		delete(w.namespaces, name)
-	}
 	w.mu.Unlock()
 	for i := range tasks {
 		t := &tasks[i]
