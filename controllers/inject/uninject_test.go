@@ -46,8 +46,12 @@ func TestChangesOfOthersStay(t *testing.T) {
 		},
 		"port of another number": {
 			podspec.CaptureNamedPort,
-			func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0] = corev1.ContainerPort{Name: "web", ContainerPort: 80} },
-			func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0] = corev1.ContainerPort{Name: "web", ContainerPort: 80} },
+			func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports[0] = corev1.ContainerPort{Name: "web", ContainerPort: 80}
+			},
+			func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports[0] = corev1.ContainerPort{Name: "web", ContainerPort: 80}
+			},
 		},
 		"a container in front and one behind": {
 			podspec.CaptureRedirect,
