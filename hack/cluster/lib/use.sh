@@ -42,8 +42,9 @@ cmd_load() {
     [ -r "$file" ] || die "cannot read $file"
     out="$(cmd_exec_node ctr -a /run/containerd/containerd.sock -n k8s.io images import - <"$file" 2>&1)" ||
       die "$file could not be loaded (is it a docker or OCI archive?): $out"
-    # ctr repeats its lines as they change.
-    awk '/saved/ && !seen[$1]++ {print "loaded " $1}' <<<"$out" >&2
+    # ctr cuts long names off, so the archive is asked what was in it.
+    out="$(tar -xOf "$file" manifest.json 2>/dev/null | grep -o '"RepoTags":\[[^]]*\]' | cut -d'"' -f4 | paste -sd' ')" || true
+    say "loaded ${out:-$file}"
   done
 }
 
