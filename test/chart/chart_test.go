@@ -22,13 +22,20 @@ const (
 	system = "weir-system"
 )
 
-// helm runs helm and returns what it printed; the error carries its stderr.
-func helm(t *testing.T, args ...string) (string, error) {
+// needHelm skips tests that nobody has given a helm.
+func needHelm(t *testing.T) string {
 	t.Helper()
 	program := os.Getenv("HELM")
 	if program == "" {
 		t.Skip("HELM is not set: hack/verify/chart.sh (make verify) builds helm and sets it")
 	}
+	return program
+}
+
+// helm runs helm and returns what it printed; the error carries its stderr.
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	program := needHelm(t)
 	home := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)

@@ -58,6 +58,7 @@ func TestGolden(t *testing.T) {
 
 // The operator reads what the chart writes, and starts with the flags it is given.
 func TestOperatorUnderstands(t *testing.T) {
+	needHelm(t)
 	help, err := exec.CommandContext(t.Context(), "go", "run", "../../cmd/weir-operator", "--help").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, help)
