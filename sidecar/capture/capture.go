@@ -56,7 +56,11 @@ func Apply(c Config) error {
 //
 //	iifname "lo" return
 //	tcp dport @spared return
-//	meta l4proto tcp fib daddr type local redirect to :16006
+//	tcp flags & (fin | syn | rst | ack) == syn fib daddr type local redirect to :16006
+//
+// Only the first packet of a connection is looked at. One that was made before the
+// rules, such as the sidecar's own to the operator, is not tracked yet: its next
+// packet looks new to conntrack, and must not be led away.
 //
 // Only what is meant for the pod itself is taken: a pod may route for others, as
 // those that run containers of their own do.
@@ -76,7 +80,11 @@ func rules(spared *nftables.Set) [][]expr.Any {
 		&expr.Lookup{SourceRegister: 1, SetName: spared.Name, SetID: spared.ID},
 		&expr.Verdict{Kind: expr.VerdictReturn},
 	)
+	const flags, fin, syn, rst, ack = 13, 0x01, 0x02, 0x04, 0x10 // of the TCP header
 	redirect := append(append([]expr.Any(nil), tcp...),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{fin | syn | rst | ack}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{syn}},
 		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(podspec.PortCapture)},

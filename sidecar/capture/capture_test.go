@@ -206,6 +206,43 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// The sidecar connects to the operator before the rules are there; what the
+// operator sends later must still reach it.
+func TestConnectionsOfBeforeGoOn(t *testing.T) {
+	for family, addr := range map[string]string{"IPv4": "10.99.7.1", "IPv6": "fd99:7::1"} {
+		t.Run(family, func(t *testing.T) {
+			p := newPod(t)
+			p.serve(podspec.PortCapture, "capture")
+			var l net.Listener
+			p.in(p.outside, func() (err error) {
+				l, err = net.Listen("tcp", net.JoinHostPort(addr, "0"))
+				return err
+			})
+			defer l.Close()
+			var inside net.Conn
+			p.in(p.inside, func() (err error) {
+				inside, err = net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
+				return err
+			})
+			defer inside.Close()
+			outside, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer outside.Close()
+			p.apply(Config{})
+			if _, err := io.WriteString(outside, "news"); err != nil {
+				t.Fatal(err)
+			}
+			_ = inside.SetReadDeadline(time.Now().Add(5 * time.Second))
+			got := make([]byte, 4)
+			if _, err := io.ReadFull(inside, got); err != nil || string(got) != "news" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestApplyReplaces(t *testing.T) {
 	p := newPod(t)
 	p.serve(podspec.PortCapture, "capture")
