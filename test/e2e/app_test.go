@@ -92,6 +92,18 @@ func deploy(t *testing.T, ns string, a app) {
 	t.Helper()
 	apply(t, ns, a.manifest())
 	kubectl(t, "rollout", "status", "-n", ns, "deployment/"+a.name, "--timeout=120s")
+	if out := kubectl(t, "get", "pod", "client", "-n", ns, "--ignore-not-found", "-o", "name"); out == "" {
+		return
+	}
+	eventually(t, 30*time.Second, "kube-proxy knows the Service's endpoints", func() error {
+		all, err := trySend(ns, "-close", "-n", "4", "http://"+a.name+"/healthz")
+		for _, r := range all {
+			if err == nil && r.Status != 200 {
+				err = fmt.Errorf("status %d %s", r.Status, r.Error)
+			}
+		}
+		return err
+	})
 }
 
 // client makes a pod without sidecar that requests are sent from.
@@ -163,6 +175,9 @@ func pay(t *testing.T, ns, host, who string, n int) (map[int]int, []response) {
 	count := map[int]int{}
 	for _, r := range all {
 		count[r.Status]++
+		if r.Status == 0 {
+			t.Logf("no answer: %s", r.Error)
+		}
 	}
 	return count, all
 }

@@ -7,6 +7,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,30 @@ spec:
 	}
 	if ready := kubectl(t, "get", "deploy", "shop", "-n", ns, "-o", "jsonpath={.status.readyReplicas}"); ready != "1" {
 		t.Errorf("ready replicas: %q, want 1", ready)
+	}
+}
+
+// Redirect captures IPv6 as it does IPv4.
+func TestBothIPFamilies(t *testing.T) {
+	ns := namespace(t, "e2e-families", inject)
+	client(t, ns)
+	deploy(t, ns, app{name: "shop", replicas: 1, port: 8080, targetPort: "8080"})
+	ips := strings.Fields(kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[0].status.podIPs[*].ip}"))
+	if len(ips) < 2 {
+		t.Skip("the cluster is not dual-stack")
+	}
+	apply(t, ns, policy("payments", "shop", 4, ""))
+	waitProgrammed(t, ns, "payments")
+	who := unique(t)
+	for _, ip := range ips {
+		if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 2); count[200] != 2 {
+			t.Errorf("%s: got %v, want 2 times 200", ip, count)
+		}
+	}
+	for _, ip := range ips {
+		if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 1); count[429] != 1 {
+			t.Errorf("%s: got %v, want a 429: the limit is one for both families", ip, count)
+		}
 	}
 }
 
