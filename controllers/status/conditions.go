@@ -24,6 +24,9 @@ type Observation struct {
 	// Since is when this generation was first seen here.
 	Since time.Time
 	Now   time.Time
+	// Leading is when this replica began to lead. Of pods that were ready before,
+	// the other replicas still have to tell it.
+	Leading time.Time
 	// Encrypted are ports at which TLS was seen lately, by the pod's uid.
 	Encrypted map[string][]uint16
 	// WouldDeny is what limits in mode Shadow counted within the last hour.
@@ -51,6 +54,9 @@ type Report struct {
 	Targets    []Target
 	Rollout    v1alpha1.RolloutStatus
 	Shadow     []v1alpha1.ShadowStatus
+	// Unheard says that all that is waited for are pods of which another replica may
+	// know more.
+	Unheard bool
 	// Next is when it changes by the mere passing of time; zero: never.
 	Next time.Time
 }
@@ -98,6 +104,7 @@ func Conditions(o Observation) Report {
 		out.Shadow = append(out.Shadow, v1alpha1.ShadowStatus{Limit: limit, WouldDeny: o.WouldDeny[limit]})
 	}
 	out.Next = total.next
+	out.Unheard = total.unheard > 0 && total.unheard == total.by[waiting]
 	return out
 }
 

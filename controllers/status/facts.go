@@ -47,6 +47,8 @@ type tally struct {
 	reason string
 	// disconnectedCurrent are disconnected pods that acked this generation.
 	disconnectedCurrent int
+	// unheard are waiting pods that another replica may know of.
+	unheard int
 	// next is when a pod's standing changes by the mere passing of time.
 	next time.Time
 }
@@ -70,6 +72,9 @@ func (o *Observation) tally(pods []attach.Pod) tally {
 		}
 		t.ready++
 		t.by[s]++
+		if s == waiting && o.unheard(p) {
+			t.unheard++
+		}
 		if s == disconnected && o.acked(o.Pods[p.UID]) {
 			t.disconnectedCurrent++
 		}
@@ -78,6 +83,12 @@ func (o *Observation) tally(pods []attach.Pod) tally {
 		}
 	}
 	return t
+}
+
+// unheard reports whether a pod may have acked to another replica: it was ready
+// before this one led, and has said nothing here. Times of pods are whole seconds.
+func (o *Observation) unheard(p *attach.Pod) bool {
+	return p.ReadySince.Before(o.Leading.Truncate(time.Second)) && len(o.Pods[p.UID].GetAcked()) == 0
 }
 
 // standing also returns when it ends by itself; zero: never.

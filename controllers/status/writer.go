@@ -21,8 +21,8 @@ import (
 const (
 	// countsEvery is how often mere counts are written.
 	countsEvery = 5 * time.Second
-	// takeover is how long a new leader believes the old one's Programmed while
-	// the other replicas still tell it of their streams.
+	// takeover is how long a new leader believes the old one's Programmed of pods
+	// that are not connected to any replica it has heard.
 	takeover = Patience + 5*time.Second
 	// Failed writes are tried again after retryFirst, doubling to retryMax.
 	retryFirst = 500 * time.Millisecond
@@ -168,7 +168,7 @@ func (w *Writer) Start(ctx context.Context) error {
 		w.touch(n)
 	}
 	w.mu.Unlock()
-	believeUntil := time.Now().Add(takeover)
+	leading := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -184,7 +184,7 @@ func (w *Writer) Start(ctx context.Context) error {
 			if !ok {
 				break
 			}
-			w.update(ctx, ns, believeUntil)
+			w.update(ctx, ns, leading)
 		}
 		timer.Reset(w.pause(time.Now()))
 	}
@@ -228,7 +228,7 @@ func (w *Writer) pause(now time.Time) time.Duration {
 }
 
 // update writes what has changed in a namespace.
-func (w *Writer) update(ctx context.Context, name string, believeUntil time.Time) {
+func (w *Writer) update(ctx context.Context, name string, leading time.Time) {
 	states := w.Tracker.Pods(name)
 	now := time.Now()
 	w.mu.Lock()
@@ -238,11 +238,11 @@ func (w *Writer) update(ctx context.Context, name string, believeUntil time.Time
 		return
 	}
 	n.counters.observe(states, now)
-	tasks := n.tasks(states, now)
+	tasks := n.tasks(states, leading, now)
 	w.mu.Unlock()
 	for i := range tasks {
 		t := &tasks[i]
-		t.id.Namespace, t.believeUntil = name, believeUntil
+		t.id.Namespace, t.believeUntil = name, leading.Add(takeover)
 		p := w.carryOut(ctx, t, now)
 		w.mu.Lock()
 		if p == nil {
@@ -265,7 +265,7 @@ type task struct {
 	believeUntil time.Time
 }
 
-func (n *namespace) tasks(states []*stream.PodState, now time.Time) []task {
+func (n *namespace) tasks(states []*stream.PodState, leading, now time.Time) []task {
 	byUID := map[string]*stream.PodState{}
 	for _, s := range states {
 		byUID[s.GetUid()] = s
@@ -278,7 +278,7 @@ func (n *namespace) tasks(states []*stream.PodState, now time.Time) []task {
 	clear(n.pending)
 	for id, v := range n.verdicts {
 		r := Conditions(Observation{
-			Verdict: v, Pods: byUID, Since: n.seen[id].at, Now: now,
+			Verdict: v, Pods: byUID, Since: n.seen[id].at, Now: now, Leading: leading,
 			Encrypted: encrypted, WouldDeny: n.counters.wouldDeny(id.Name, v.Shadow, now),
 		})
 		r.Next = earliest(r.Next, forgotten)
@@ -358,7 +358,7 @@ func (w *Writer) write(ctx context.Context, t *task, p *written, doc Document, n
 // believes reports whether a new leader leaves Programmed as the old one wrote it:
 // what it lacks is the acks that the other replicas know of.
 func (t *task) believes(doc Document, now time.Time) bool {
-	if !now.Before(t.believeUntil) {
+	if !t.report.Unheard || !now.Before(t.believeUntil) {
 		return false
 	}
 	for _, c := range doc.Conditions {

@@ -193,6 +193,7 @@ func TestWriterTakesOver(t *testing.T) {
 		old.ack("a", 1)
 		old.want("True", v1alpha1.ReasonProgrammed, 2)
 
+		time.Sleep(time.Second)
 		b := start(t, &memory{uid: "u", doc: old.store.document()})
 		b.pods = old.pods
 		b.decide(1)
@@ -201,6 +202,11 @@ func TestWriterTakesOver(t *testing.T) {
 		b.ack("a", 1)
 		time.Sleep(takeover)
 		b.want("True", v1alpha1.ReasonProgrammed, 0)
+
+		// A pod that is newer than the leader nobody else has heard of.
+		b.addPod("b")
+		b.decide(1)
+		b.want("False", v1alpha1.ReasonReconciling, 1)
 
 		c := start(t, &memory{uid: "u", doc: old.store.document()})
 		c.pods = old.pods

@@ -262,12 +262,13 @@ func TestVerdictsReachStatus(t *testing.T) {
 
 // Credentials come before the snapshot that needs them, and again when they change.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
+	name := fmt.Sprintf("redis-%d", server.names.Add(1))
 	settings := config.Default()
 	settings.Stores = []config.Store{{
 		Name: "default", KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: config.FromAll},
-		Redis: &config.Redis{Mode: config.RedisStandalone, Addresses: []string{"redis:6379"}, Credentials: config.Credentials{Secret: "redis"}},
+		Redis: &config.Redis{Mode: config.RedisStandalone, Addresses: []string{"redis:6379"}, Credentials: config.Credentials{Secret: name}},
 	}}
-	t.Parallel()
 	c := newCluster(t, settings)
 	r := c.alone()
 	ns := c.namespace
@@ -276,10 +277,10 @@ func TestCredentials(t *testing.T) {
 	p := limitPolicy(ns, "payments")
 	p.Spec.Limits[0].Scope = v1alpha1.LimitScopeCluster
 	create(t, p)
-	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "The Secret redis")
+	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "The Secret "+name)
 
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "redis", Namespace: systemNamespace, Labels: map[string]string{policy.LabelUse: policy.UseTrue}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: systemNamespace, Labels: map[string]string{policy.LabelUse: policy.UseTrue}},
 		StringData: map[string]string{"username": "weir", "password": "one"},
 	}
 	create(t, secret)
