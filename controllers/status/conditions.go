@@ -96,9 +96,9 @@ func Conditions(o Observation) Report {
 	out.Conditions = append(out.Conditions, o.programmed(total, slices.Compact(bypass), sorted(encrypted)))
 	out.Rollout = v1alpha1.RolloutStatus{
 		Pods:           int32(total.ready),
-		Current:        int32(total.by[current]),
+		Current:        int32(total.acked()),
 		MissingSidecar: int32(total.by[missing]),
-		Stale:          int32(total.sidecars() - total.by[current]),
+		Stale:          int32(total.sidecars() - total.acked()),
 	}
 	for _, limit := range v.Shadow {
 		out.Shadow = append(out.Shadow, v1alpha1.ShadowStatus{Limit: limit, WouldDeny: o.WouldDeny[limit]})
@@ -138,7 +138,7 @@ func (o *Observation) programmed(t tally, bypass []string, encrypted []uint16) C
 	is := func(status metav1.ConditionStatus, reason v1alpha1.ConditionReason, format string, args ...any) Condition {
 		return Condition{v1alpha1.ConditionProgrammed, status, reason, fmt.Sprintf(format, args...)}
 	}
-	now := t.by[current] + t.disconnectedCurrent
+	now := t.acked()
 	switch {
 	case t.ready == 0 && t.notReadyRejecting > 0:
 		return is(metav1.ConditionFalse, v1alpha1.ReasonRejected, "%s the policy: %s", refuse(t.notReadyRejecting), t.reason)
@@ -158,7 +158,7 @@ func (o *Observation) programmed(t tally, bypass []string, encrypted []uint16) C
 				"or take the port out of the policy.", numbers(encrypted))
 	case now == 0, t.by[waiting] > 0:
 		return is(metav1.ConditionFalse, v1alpha1.ReasonReconciling, "%d of %s acknowledged generation %d.%s",
-			t.by[current], pods(t.ready), o.Verdict.Generation, rest(&t))
+			now, pods(t.ready), o.Verdict.Generation, rest(&t))
 	case t.by[current] == t.ready:
 		return is(metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "%s acknowledged generation %d.", all(t.ready), o.Verdict.Generation)
 	default:

@@ -138,7 +138,7 @@ func TestProgrammed(t *testing.T) {
 			pods:   []pod{ready(gone(time.Minute)), ready(acked(2))},
 			status: "True", reason: v1alpha1.ReasonPartiallyProgrammed,
 			message: "2 of 2 pods acknowledged generation 2. 1 pod has been disconnected for 30s; what they had, they go on enforcing.",
-			rollout: v1alpha1.RolloutStatus{Pods: 2, Current: 1, Stale: 1},
+			rollout: v1alpha1.RolloutStatus{Pods: 2, Current: 2},
 		},
 		"one refuses": {
 			since: short, pods: []pod{ready(acked(2)), ready(refused(policy))},
@@ -277,7 +277,7 @@ func TestProgrammedOnlyFromAcks(t *testing.T) {
 		if n := got.Rollout; all > 0 && n.Pods != n.Current+n.Stale+n.MissingSidecar {
 			r.Fatalf("counts do not add up: %+v", n)
 		}
-		if c.Reason == v1alpha1.ReasonProgrammed && int(got.Rollout.Current) != all {
+		if c.Reason == v1alpha1.ReasonProgrammed && int(got.Rollout.Current) != all || enforcing != all {
 			r.Fatalf("Programmed with %d of %d", got.Rollout.Current, all)
 		}
 	})

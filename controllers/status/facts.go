@@ -53,6 +53,9 @@ type tally struct {
 	next time.Time
 }
 
+// acked pods are those that acknowledged this generation, wherever they are now.
+func (t *tally) acked() int { return t.by[current] + t.disconnectedCurrent }
+
 func (t *tally) sidecars() int { return t.ready - t.by[missing] }
 
 func (o *Observation) tally(pods []attach.Pod) tally {
