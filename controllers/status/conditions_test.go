@@ -277,7 +277,7 @@ func TestProgrammedOnlyFromAcks(t *testing.T) {
 		if n := got.Rollout; all > 0 && n.Pods != n.Current+n.Stale+n.MissingSidecar {
 			r.Fatalf("counts do not add up: %+v", n)
 		}
-		if c.Reason == v1alpha1.ReasonProgrammed && int(got.Rollout.Current) != all || enforcing != all {
+		if c.Reason == v1alpha1.ReasonProgrammed && (int(got.Rollout.Current) != all || enforcing != all) {
 			r.Fatalf("Programmed with %d of %d", got.Rollout.Current, all)
 		}
 	})
