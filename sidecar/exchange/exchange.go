@@ -36,6 +36,9 @@ type Exchange struct {
 	// Path is RawPath made ready for matching: unreserved characters decoded,
 	// dot segments removed, slashes merged, no slash at the end.
 	Path []byte
+	// DottedPath is Path with its dot segments kept, nil where there are none:
+	// some applications route by it, so a rule that covers either covers x.
+	DottedPath []byte
 	// Query is what follows the first '?', without it.
 	Query []byte
 	// Request gives the fields of the head.

@@ -15,6 +15,13 @@ const (
 	// or bytes above 0x7F that are not UTF-8: no path by any RFC, and routers
 	// disagree about each of them.
 	InvalidPath
+	// EncodedDots: a dot segment of which a dot is escaped. net/http and Express
+	// take it for a name, browsers and nginx for a step: no client that means
+	// well sends it.
+	EncodedDots
+	// DotSegments: "." or ".." as a segment. Servers that do not resolve them,
+	// such as Express, route by what KeepDots returns.
+	DotSegments
 )
 
 // NormalizePath appends to dst the form of raw, a request's path without its
@@ -22,7 +29,16 @@ const (
 // §2.3) decoded, other escapes in upper case, empty segments and dot segments
 // removed, no slash at the end except of "/" itself. It is idempotent and never
 // longer than raw, but for an empty path, which becomes "/".
-func NormalizePath(dst, raw []byte) ([]byte, PathFlags) {
+func NormalizePath(dst, raw []byte) ([]byte, PathFlags) { return normalize(dst, raw, true) }
+
+// KeepDots is NormalizePath but for dot segments, which stay. Its result can
+// route otherwise only if NormalizePath has returned DotSegments.
+func KeepDots(dst, raw []byte) []byte {
+	dst, _ = normalize(dst, raw, false)
+	return dst
+}
+
+func normalize(dst, raw []byte, resolve bool) ([]byte, PathFlags) {
 	base := len(dst)
 	var flags PathFlags
 	for i := 0; i < len(raw); {
@@ -30,12 +46,21 @@ func NormalizePath(dst, raw []byte) ([]byte, PathFlags) {
 			i++
 			continue
 		}
-		start := len(dst)
+		start, from := len(dst), i
 		dst = append(dst, '/')
 		var f PathFlags
 		dst, i, f = appendSegment(dst, raw, i)
 		flags |= f
-		dst = resolveDots(dst, base, start)
+		if s := string(dst[start:]); s != "/." && s != "/.." {
+			continue
+		}
+		flags |= DotSegments
+		if i-from != len(dst)-start-1 {
+			flags |= EncodedDots
+		}
+		if resolve {
+			dst = resolveDots(dst, base, start)
+		}
 	}
 	if len(dst) == base {
 		dst = append(dst, '/')
@@ -43,22 +68,19 @@ func NormalizePath(dst, raw []byte) ([]byte, PathFlags) {
 	return dst, flags
 }
 
-// resolveDots removes the segment at dst[start:], which begins with its slash,
-// when it is "." or "..", the latter with the segment before it.
+// resolveDots removes the dot segment at dst[start:], which begins with its slash:
+// "..", with the segment before it.
 func resolveDots(dst []byte, base, start int) []byte {
-	switch string(dst[start:]) {
-	case "/.":
-		return dst[:start]
-	case "/..":
-		for start > base {
-			start--
-			if dst[start] == '/' {
-				break
-			}
-		}
+	if len(dst)-start == len("/.") {
 		return dst[:start]
 	}
-	return dst
+	for start > base {
+		start--
+		if dst[start] == '/' {
+			break
+		}
+	}
+	return dst[:start]
 }
 
 // appendSegment appends the segment of raw that begins at i and returns where it

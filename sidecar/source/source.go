@@ -107,7 +107,7 @@ func (s *Source) Run(ctx context.Context) error {
 		err := s.connect(ctx)
 		s.up.Store(false)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the stream ended because it was told to
 		}
 		if time.Since(began) > settled {
 			b = backoff{}

@@ -32,9 +32,6 @@ func tryKubectl(stdin string, args ...string) (string, error) {
 	return command("E2E_KUBECTL", stdin, args...)
 }
 
-// helm runs helm.
-func helm(args ...string) (string, error) { return command("E2E_HELM", "", args...) }
-
 func command(env, stdin string, args ...string) (string, error) {
 	words := strings.Fields(os.Getenv(env))
 	if len(words) == 0 {

@@ -71,7 +71,7 @@ func (m *Matcher) Match(x *exchange.Exchange, p *Params) (rule int, ok bool) {
 	}
 	for i := range m.rules {
 		r := &m.rules[i]
-		if m.method(r, x.Method) && m.matchPath(r, x.Path, p) && m.header(r, x.Request) {
+		if m.method(r, x.Method) && m.matchPaths(r, x, p) && m.header(r, x.Request) {
 			return i, true
 		}
 	}
@@ -120,6 +120,10 @@ func (m *Matcher) header(r *rule, h exchange.Headers) bool {
 		}
 	}
 	return true
+}
+
+func (m *Matcher) matchPaths(r *rule, x *exchange.Exchange, p *Params) bool {
+	return m.matchPath(r, x.Path, p) || x.DottedPath != nil && m.matchPath(r, x.DottedPath, p)
 }
 
 func (m *Matcher) matchPath(r *rule, path []byte, p *Params) bool {

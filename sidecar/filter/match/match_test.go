@@ -99,6 +99,32 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// What an application that does not resolve dot segments would route by counts
+// as well.
+func TestDotSegments(t *testing.T) {
+	m := compile(t, path(template, "/pay/{id}"))
+	for name, tc := range map[string]struct {
+		path, dotted string
+		want         bool
+	}{
+		"by the resolved path": {"/pay/1", "/x/../pay/1", true},
+		"by the path as sent":  {"/", "/pay/..", true},
+		"by neither":           {"/pay", "/pay/x/..", false},
+		"no dot segments":      {"/pay", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := request("GET", tc.path)
+			if tc.dotted != "" {
+				x.DottedPath = []byte(tc.dotted)
+			}
+			var p match.Params
+			if _, got := m.Match(x, &p); got != tc.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
 func TestMethodsAndHeaders(t *testing.T) {
 	m := compile(t,
 		&snapshot.HTTPMatch{Methods: []string{"PATCH", "POST"}, Headers: []*snapshot.HeaderMatch{{Name: "x-env", Value: "prod"}, {Name: "x-tier", Value: ""}}},

@@ -80,6 +80,7 @@ var refused = map[string]struct {
 	"field too long":            {"GET / HTTP/1.1\r\nHost: h\r\nX-A: " + strings.Repeat("a", 17<<10) + "\r\n\r\n", 431},
 	"too many fields":           {"GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("a: b\r\n", 300) + "\r\n", 400},
 	"fragment":                  {"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"escaped dot segment":       {"GET /a/%2e%2E/b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 	"broken escape":             {"GET /a%zz HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 }
 

@@ -352,6 +352,13 @@ func (t *txn) check() (exchange.Denial, bool) {
 	if flags&exchange.InvalidPath != 0 || bytes.IndexByte(t.target.query, '#') >= 0 {
 		return malformed("The path has a broken percent escape, a '#', or bytes that are not UTF-8."), false
 	}
+	if flags&exchange.EncodedDots != 0 {
+		return malformed("The path has a dot segment with an escaped dot (%2e), which servers read differently."), false
+	}
+	if flags&exchange.DotSegments != 0 {
+		t.dotted = exchange.KeepDots(t.dotted[:0], t.target.path)
+		t.x.DottedPath = t.dotted
+	}
 	if flags&exchange.EncodedSlash != 0 && !t.port.PassEncodedSlashes {
 		return problem(http.StatusBadRequest, ProblemEncodedSlash, "Encoded Slash",
 			"The path has %2F, %5C, %00 or a backslash, which servers read differently; the annotation weir.dev/encoded-slashes: pass lets them through."), false

@@ -24,6 +24,8 @@ type txn struct {
 	head   head
 	target target
 	path   []byte
+	// dotted is the path with its dot segments, where it has any.
+	dotted []byte
 	xff    [][]byte
 	fwd    [][]byte
 	body   body

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -40,10 +41,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		err = serve(ctx, args, stderr)
 	}
-	switch err {
-	case nil:
+	if err == nil {
 		return 0
-	case flag.ErrHelp:
+	}
+	if errors.Is(err, flag.ErrHelp) {
 		return 2
 	}
 	fmt.Fprintln(stderr, "echo:", err)
