@@ -73,7 +73,7 @@ func checkCluster(ctx context.Context, flags *kube.Flags, progress io.Writer) ([
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) ([]finding.Finding, error)
-	}{{"installation", c.CheckInstallation}, {"pods", c.CheckPods}, {"policies", c.CheckPolicies}} {
+	}{{"installation", c.CheckInstallation}, {"configuration", c.CheckConfiguration}, {"pods", c.CheckPods}, {"policies", c.CheckPolicies}} {
 		p.Printf("checking %s\n", part.name)
 		found, err := part.do(ctx)
 		all = append(all, found...)
