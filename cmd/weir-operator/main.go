@@ -132,7 +132,7 @@ func run(signals context.Context, o options, restConfig *rest.Config, counters p
 	if err := addInjection(mgr, o, conf, issuer, counters, log); err != nil {
 		return err
 	}
-	if err := addPolicies(mgr, o, conf, cluster, clientset, issuer, log); err != nil {
+	if err := addPolicies(mgr, o, conf, cluster, clientset, issuer, counters, log); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "pod", o.podName, "cluster", cluster)
@@ -209,8 +209,12 @@ func addInjection(mgr ctrl.Manager, o options, conf config.Config, issuer *pki.I
 
 // addPolicies adds the way from policies to sidecars, and back to their status.
 func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string, clientset kubernetes.Interface,
-	issuer *pki.Issuer, log *slog.Logger,
+	issuer *pki.Issuer, counters prometheus.Registerer, log *slog.Logger,
 ) error {
+	counts, err := configserver.NewMetrics(counters)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	snapshots, tracker := hub.New(cluster), rollout.New(o.podName)
 	writer := status.New(&status.Cluster{Reader: mgr.GetCache(), Writer: mgr.GetClient()}, tracker, log.With("part", "status"))
 	reconciler := policy.New(policy.Options{
@@ -227,7 +231,7 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	}
 	streams := configserver.New(configserver.Options{
 		Hub: snapshots, Rollout: replicas, Auth: tokens, Pod: podFrom(mgr.GetCache()), Injected: policy.Injected,
-		Synced: reconciler.Synced, Certificate: issuer.GetCertificate, Log: log.With("part", "stream"),
+		Synced: reconciler.Synced, Certificate: issuer.GetCertificate, Metrics: counts, Log: log.With("part", "stream"),
 	})
 	follower := &rollout.Follower{
 		Tracker: tracker, Self: o.identity().String(), Leader: rollout.LeaseHolder(mgr.GetAPIReader(), o.namespace, o.lease),
