@@ -191,7 +191,7 @@ func (c *connection) take(m *stream.FromSidecar, now time.Time) ([]*stream.ToSid
 	}
 	switch m := m.GetMessage().(type) {
 	case *stream.FromSidecar_Ack:
-		c.session.acked(m.Ack.GetHash())
+		return c.session.acked(m.Ack.GetHash()), nil
 	case *stream.FromSidecar_Nack:
 		return c.session.nacked(boundNack(m.Nack)), nil
 	case *stream.FromSidecar_Report:

@@ -24,9 +24,13 @@ type session struct {
 	servingSnap  *snapshot.Snapshot
 	servingKnown bool
 
-	// flight is the hash that was sent and is not answered yet.
+	// flight is the hash that was sent and is not answered yet. There is one at a
+	// time: what the sidecar serves is then always known, and one that is slow is
+	// sent the newest only.
 	flight     string
 	flightSnap *snapshot.Snapshot
+	// flightView is the hash of the view that flight was made for.
+	flightView string
 	// dead is a hash that was refused and has no fallback.
 	dead string
 	// refused are the policies at fault in the view's snapshot, and nack is the
@@ -80,13 +84,13 @@ func (s *session) snapshot() []*stream.ToSidecar {
 		hash = snapshot.Hash(snap)
 	}
 	switch {
-	case hash == s.flight, hash == s.dead:
+	case s.flight != "", hash == s.dead:
 		return nil
-	case s.flight == "" && hash == s.serving:
+	case hash == s.serving:
 		s.settled(hash, snap)
 		return nil
 	}
-	s.flight, s.flightSnap = hash, snap
+	s.flight, s.flightSnap, s.flightView = hash, snap, s.view.Hash
 	return []*stream.ToSidecar{{Message: &stream.ToSidecar_Snapshot{
 		Snapshot: &stream.SnapshotUpdate{Hash: hash, Snapshot: snap},
 	}}}
@@ -101,18 +105,25 @@ func (s *session) settled(hash string, snap *snapshot.Snapshot) {
 	}
 }
 
-// acked takes an ack. One for anything but what was sent last is late and says
-// nothing: an answer to the last one follows.
-func (s *session) acked(hash string) {
-	if hash != "" && hash == s.flight {
-		s.settled(s.flight, s.flightSnap)
+// acked takes an ack and returns what the view has become meanwhile. An ack of
+// anything but what was sent says nothing.
+func (s *session) acked(hash string) []*stream.ToSidecar {
+	if hash == "" || hash != s.flight {
+		return nil
 	}
+	s.settled(s.flight, s.flightSnap)
+	return s.snapshot()
 }
 
 // nacked takes a nack and returns what to send in place of what was refused.
 func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
 	if n.GetHash() == "" || n.GetHash() != s.flight {
 		return nil
+	}
+	if s.flightView != s.view.Hash {
+		// It says nothing of the newest.
+		s.flight, s.flightSnap = "", nil
+		return s.snapshot()
 	}
 	n = proto.CloneOf(n)
 	if !hasPolicy(s.flightSnap, n.GetPolicy()) {

@@ -59,7 +59,7 @@ func (p *play) step(t *testing.T, line string) {
 	case "view":
 		p.print(p.s.see(p.view(t, f[1:])))
 	case "ack":
-		p.s.acked(p.hash(f[1]))
+		p.print(p.s.acked(p.hash(f[1])))
 	case "nack":
 		n := &stream.Nack{Hash: p.hash(f[1]), Reason: "no."}
 		if len(f) > 2 {
