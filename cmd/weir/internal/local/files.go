@@ -65,7 +65,7 @@ func (f *Files) Read(ctx context.Context, stdin io.Reader) (Policies, error) {
 			all.Objects = append(all.Objects, o)
 		}
 		for _, u := range r.Unknown {
-			all.Skipped = append(all.Skipped, fmt.Sprintf("%s: document %d is a %s, which Weir does not read", path, u.Document, u.Kind.Kind))
+			all.Skipped = append(all.Skipped, fmt.Sprintf("%s:%d: %s %s, a kind that Weir does not read", path, u.Line, u.Kind.Kind, u.Name))
 		}
 	}
 	if len(errs) > 0 {

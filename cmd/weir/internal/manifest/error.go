@@ -16,19 +16,23 @@ const unknownField = "There is no such field: correct its name or its place, or 
 type Error struct {
 	// File as it was given to Decode.
 	File string
-	// Document counts from 1.
-	Document int
+	// Line of the field, or of what should hold it; counts from 1.
+	Line int
 	// Object is "<Kind> <namespace>/<name>", as far as they are known.
 	Object string
 	// Path of the field, as in spec.limits[0].window. "" means the document as a whole.
 	Path string
 	// Message is one or more sentences.
 	Message string
+
+	source source
+	// within is where the object stands in its document: "" or items[0].
+	within string
 }
 
-// Error gives file:document, object, path and message in one line.
+// Error gives file:line, object, path and message in one line.
 func (e *Error) Error() string {
-	parts := []string{fmt.Sprintf("%s:%d", e.File, e.Document)}
+	parts := []string{fmt.Sprintf("%s:%d", e.File, e.Line)}
 	for _, part := range []string{e.Object, e.Path} {
 		if part != "" {
 			parts = append(parts, part)
@@ -48,6 +52,14 @@ func (e Error) of(u *unstructured.Unstructured) Error {
 
 func (e Error) with(path, message string) error {
 	e.Path, e.Message = path, message
+	e.Line = e.source.line(e.within + "." + path)
+	return &e
+}
+
+// malformed is what a parser says.
+func (e Error) malformed(err error) error {
+	line, message := e.source.syntax(err)
+	e.Line, e.Message = line, fmt.Sprintf("The document is not valid YAML: %s.", message)
 	return &e
 }
 

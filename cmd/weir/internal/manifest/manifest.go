@@ -38,10 +38,10 @@ type Result struct {
 
 // Unknown is a document of a kind that Weir does not read.
 type Unknown struct {
-	File     string
-	Document int
-	Kind     schema.GroupVersionKind
-	Name     string
+	File string
+	Line int
+	Kind schema.GroupVersionKind
+	Name string
 }
 
 // Decoder decodes manifests. It is safe for concurrent use.
@@ -70,14 +70,15 @@ func (d *Decoder) Decode(ctx context.Context, file string, data []byte) (Result,
 		result Result
 		errs   []error
 		seen   = map[string]int{}
+		place  = newCursor(data)
 	)
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for document := 1; ; document++ {
+	for {
 		text, err := reader.Read()
 		if errors.Is(err, io.EOF) {
 			return result, errs
 		}
-		at := Error{File: file, Document: document}
+		at := Error{File: file, source: place.next(text)}
 		if err != nil {
 			return result, append(errs, at.with("", fmt.Sprintf("The document cannot be read: %v.", err)))
 		}
@@ -86,7 +87,11 @@ func (d *Decoder) Decode(ctx context.Context, file string, data []byte) (Result,
 			errs = append(errs, failure)
 			continue
 		}
-		for _, item := range flatten(content) {
+		items, isList := flatten(content)
+		for i, item := range items {
+			if isList {
+				at.within = fmt.Sprintf("items[%d]", i)
+			}
 			object, failures := d.object(ctx, at, item, &result)
 			errs = append(errs, failures...)
 			if object == nil {
@@ -95,10 +100,10 @@ func (d *Decoder) Decode(ctx context.Context, file string, data []byte) (Result,
 			identity := fmt.Sprintf("%s %s", item.GetKind(), client.ObjectKeyFromObject(object))
 			if first, repeated := seen[identity]; repeated {
 				errs = append(errs, at.of(item).with("metadata.name",
-					fmt.Sprintf("Document %d has an object of this kind and name too: remove one or rename it.", first)))
+					fmt.Sprintf("Line %d has an object of this kind and name too: remove one or rename it.", first)))
 				continue
 			}
-			seen[identity] = document
+			seen[identity] = at.source.line(at.within)
 			result.Objects = append(result.Objects, object)
 		}
 	}
@@ -108,11 +113,11 @@ func (d *Decoder) Decode(ctx context.Context, file string, data []byte) (Result,
 func parse(at Error, text []byte) (map[string]any, error) {
 	asJSON, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		return nil, at.with("", fmt.Sprintf("The document is not valid YAML: %v.", err))
+		return nil, at.malformed(err)
 	}
 	var content any
 	if err := utiljson.Unmarshal(asJSON, &content); err != nil {
-		return nil, at.with("", fmt.Sprintf("The document is not valid YAML: %v.", err))
+		return nil, at.malformed(err)
 	}
 	switch content := content.(type) {
 	case nil:
@@ -125,22 +130,21 @@ func parse(at Error, text []byte) (map[string]any, error) {
 }
 
 // flatten gives the items of a v1 List, as kubectl prints them, and else the object itself.
-func flatten(content map[string]any) []*unstructured.Unstructured {
+func flatten(content map[string]any) (objects []*unstructured.Unstructured, isList bool) {
 	if content == nil {
-		return nil
+		return nil, false
 	}
 	object := &unstructured.Unstructured{Object: content}
 	items, isList := content["items"].([]any)
 	if object.GetAPIVersion() != "v1" || object.GetKind() != "List" || !isList {
-		return []*unstructured.Unstructured{object}
+		return []*unstructured.Unstructured{object}, false
 	}
-	var objects []*unstructured.Unstructured
 	for _, item := range items {
 		// What is not an object becomes one without a kind, which is then refused.
 		fields, _ := item.(map[string]any)
 		objects = append(objects, &unstructured.Unstructured{Object: fields})
 	}
-	return objects
+	return objects, true
 }
 
 // object checks one object and makes it typed. A nil object without errors is of an unknown kind.
@@ -157,7 +161,7 @@ func (d *Decoder) object(ctx context.Context, at Error, u *unstructured.Unstruct
 			"There is no kind %s in %s: use RateLimitPolicy, IdempotencyPolicy or CallbackRoute of %s.",
 			gvk.Kind, gvk.GroupVersion(), v1alpha1.GroupVersion))}
 	case !ours && !isReadFromCore(gvk):
-		result.Unknown = append(result.Unknown, Unknown{File: at.File, Document: at.Document, Kind: gvk, Name: u.GetName()})
+		result.Unknown = append(result.Unknown, Unknown{File: at.File, Line: at.source.line(at.within), Kind: gvk, Name: u.GetName()})
 		return nil, nil
 	}
 	if ours {

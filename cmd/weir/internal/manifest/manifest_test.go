@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,16 +78,16 @@ func TestDecodeErrors(t *testing.T) {
 	}{
 		"rule with path": {
 			text: strings.Replace(policy, "window: 60s", "window: 60s, burst: 5", 1),
-			want: []string{"f.yaml:1: RateLimitPolicy shop/payments: spec.limits[0].burst: Invalid value: " +
+			want: []string{"f.yaml:7: RateLimitPolicy shop/payments: spec.limits[0].burst: Invalid value: " +
 				"Only TokenBucket has a burst: remove burst, or set algorithm to TokenBucket."},
 		},
 		"unknown field": {
 			text: strings.Replace(policy, "window: 60s", "windwo: 60s, window: 60s", 1),
-			want: []string{"f.yaml:1: RateLimitPolicy shop/payments: spec.limits[0].windwo: Forbidden: " + unknownField},
+			want: []string{"f.yaml:7: RateLimitPolicy shop/payments: spec.limits[0].windwo: Forbidden: " + unknownField},
 		},
 		"unknown field of metadata": {
 			text: strings.Replace(policy, "namespace: shop", "namespace: shop, lables: {}", 1),
-			want: []string{"f.yaml:1: RateLimitPolicy shop/payments: metadata.lables: " + unknownField},
+			want: []string{"f.yaml:4: RateLimitPolicy shop/payments: metadata.lables: " + unknownField},
 		},
 		"field twice": {
 			text: strings.Replace(policy, "spec:", "spec:\n  mode: Shadow\n  mode: Enforce", 1),
@@ -94,7 +95,7 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"second document, all errors": {
 			text: policy + "---\n# nothing\n---\n" + header + "metadata: {name: B_}\nspec: {targetRefs: [{name: a}], limits: [{name: a, limit: 0, window: 1s}]}\n",
-			want: []string{"f.yaml:3: RateLimitPolicy B_: metadata.name: Invalid value", "f.yaml:3: RateLimitPolicy B_: spec.limits[0].limit: Invalid value: 0"},
+			want: []string{"f.yaml:13: RateLimitPolicy B_: metadata.name: Invalid value", "f.yaml:14: RateLimitPolicy B_: spec.limits[0].limit: Invalid value: 0"},
 		},
 		"no name": {
 			text: strings.Replace(policy, "name: payments, namespace", "namespace", 1),
@@ -102,7 +103,7 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"no metadata": {
 			text: strings.Replace(policy, "metadata: {name: payments, namespace: shop}\n", "", 1),
-			want: []string{"f.yaml:1: RateLimitPolicy: metadata.name: Required value"},
+			want: []string{"f.yaml:2: RateLimitPolicy: metadata.name: Required value"},
 		},
 		"no kind": {
 			text: "a: 1",
@@ -116,6 +117,14 @@ func TestDecodeErrors(t *testing.T) {
 			text: "a: [",
 			want: []string{"f.yaml:1: The document is not valid YAML"},
 		},
+		"not YAML in the second document": {
+			text: "# nothing\n---\na: 1\nb: [c\nd",
+			want: []string{"f.yaml:5: The document is not valid YAML: did not find expected"},
+		},
+		"item of a list, CRLF": {
+			text: strings.ReplaceAll("apiVersion: v1\nkind: List\nitems:\n- "+strings.ReplaceAll(strings.TrimSpace(strings.Replace(policy, "limit: 5", "limit: 0", 1)), "\n", "\n  "), "\n", "\r\n"),
+			want: []string{"f.yaml:9: RateLimitPolicy shop/payments: spec.limits[0].limit"},
+		},
 		"unknown kind of ours": {
 			text: "apiVersion: weir.dev/v1alpha1\nkind: RatelimitPolicy\nmetadata: {name: a}\n",
 			want: []string{"f.yaml:1: RatelimitPolicy a: There is no kind RatelimitPolicy in weir.dev/v1alpha1"},
@@ -126,7 +135,7 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"twice": {
 			text: policy + "---" + policy,
-			want: []string{"f.yaml:2: RateLimitPolicy shop/payments: metadata.name: Document 1 has an object of this kind and name too"},
+			want: []string{"f.yaml:11: RateLimitPolicy shop/payments: metadata.name: Line 2 has an object of this kind and name too"},
 		},
 		"wrong type": {
 			text: strings.Replace(policy, "limit: 5", `limit: "5"`, 1),
@@ -134,7 +143,7 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"Service with an unknown field": {
 			text: "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 80}\n",
-			want: []string{"f.yaml:1: Service a: spec.port: " + unknownField},
+			want: []string{"f.yaml:4: Service a: spec.port: " + unknownField},
 		},
 	}
 	decoder := newDecoder(t)
@@ -174,7 +183,7 @@ items:
 	if !ok || service.Namespace != DefaultNamespace || service.Spec.Ports[0].TargetPort.StrVal != "http" {
 		t.Errorf("got %v, want the Service in namespace %s", result.Objects[0], DefaultNamespace)
 	}
-	want := []Unknown{{File: "f.yaml", Document: 1, Name: "payments",
+	want := []Unknown{{File: "f.yaml", Line: 9, Name: "payments",
 		Kind: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}}}
 	if diff := cmp.Diff(want, result.Unknown); diff != "" {
 		t.Errorf("unknown kinds (-want +got):\n%s", diff)
@@ -235,10 +244,15 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		result, _ := decoder.Decode(t.Context(), "f.yaml", data)
+		result, errs := decoder.Decode(t.Context(), "f.yaml", data)
 		for _, object := range result.Objects {
 			if object.GetNamespace() == "" {
 				t.Errorf("%T without a namespace", object)
+			}
+		}
+		for _, err := range errs {
+			if line := err.(*Error).Line; line < 1 || line > bytes.Count(data, []byte("\n"))+1 {
+				t.Errorf("line %d is not in the file", line)
 			}
 		}
 	})
