@@ -28,8 +28,10 @@ func (s *Server) Connect(conn stream.Config_ConnectServer) error {
 	if err != nil {
 		return err
 	}
+	replaced, release := s.takeOver(pod)
+	defer release()
 	in := s.receive(conn)
-	hello, err := s.hello(conn.Context(), in)
+	hello, err := s.hello(conn.Context(), in, replaced)
 	if err != nil {
 		return err
 	}
@@ -40,14 +42,12 @@ func (s *Server) Connect(conn stream.Config_ConnectServer) error {
 	}
 	sub := s.opts.Hub.Subscribe(pod, hello.GetFeatures())
 	defer sub.Close()
-	c := &connection{
-		conn:    conn,
-		sub:     sub,
-		session: newSession(hello, sub.Lookup),
-		state: s.opts.Rollout.Tracker.Open(&stream.PodState{
-			Namespace: pod.Namespace, Pod: pod.Name, Uid: pod.UID, Version: hello.GetVersion(), AckedHash: hello.GetLastHash(),
-		}),
-	}
+	c := &connection{conn: conn, sub: sub, session: newSession(hello, sub.Lookup), replaced: replaced}
+	// What the sidecar has brought along counts from the beginning: a status must not
+	// say for a moment that it enforces nothing.
+	state := &stream.PodState{Namespace: pod.Namespace, Pod: pod.Name, Uid: pod.UID, Version: hello.GetVersion()}
+	c.session.write(state)
+	c.state = s.opts.Rollout.Tracker.Open(state)
 	defer c.state.Close()
 	defer s.opts.Metrics.stream()()
 	s.opts.Log.Debug("sidecar connected", "namespace", pod.Namespace, "pod", pod.Name, "version", hello.GetVersion())
@@ -81,6 +81,26 @@ func (s *Server) podOf(ctx context.Context) (hub.Pod, error) {
 	return hub.Pod{Namespace: id.Namespace, Name: id.Pod, UID: id.UID}, nil
 }
 
+// takeOver ends the stream that the pod has here: one pod has one stream, so that
+// it cannot fill the operator's memory. The channel is closed when a newer one does
+// the same; release must be called at the end.
+func (s *Server) takeOver(pod hub.Pod) (replaced <-chan struct{}, release func()) {
+	mine := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.streams[pod]; old != nil {
+		close(old)
+	}
+	s.streams[pod] = mine
+	return mine, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.streams[pod] == mine {
+			delete(s.streams, pod)
+		}
+	}
+}
+
 // received is a message of the sidecar, or the error that ends the stream.
 type received struct {
 	message *stream.FromSidecar
@@ -106,7 +126,7 @@ func (s *Server) receive(conn stream.Config_ConnectServer) <-chan received {
 	return out
 }
 
-func (s *Server) hello(ctx context.Context, in <-chan received) (*stream.Hello, error) {
+func (s *Server) hello(ctx context.Context, in <-chan received, replaced <-chan struct{}) (*stream.Hello, error) {
 	timeout := time.NewTimer(helloTimeout)
 	defer timeout.Stop()
 	select {
@@ -114,6 +134,8 @@ func (s *Server) hello(ctx context.Context, in <-chan received) (*stream.Hello, 
 		return nil, ctx.Err()
 	case <-s.stop:
 		return nil, errStopping
+	case <-replaced:
+		return nil, errReplaced
 	case <-timeout.C:
 		return nil, status.Errorf(codes.FailedPrecondition, "no Hello within %s", helloTimeout)
 	case r := <-in:
@@ -131,6 +153,7 @@ func (s *Server) hello(ctx context.Context, in <-chan received) (*stream.Hello, 
 var (
 	errStopping = status.Error(codes.Unavailable, "the operator is stopping")
 	errAged     = status.Error(codes.Unavailable, "connect again: streams are spread over the operator's replicas")
+	errReplaced = status.Error(codes.Aborted, "a newer stream of this pod has taken over")
 )
 
 // connection is one sidecar's stream; only serve uses it.
@@ -140,6 +163,8 @@ type connection struct {
 	session *session
 	state   *rollout.Stream
 	bounds  bounds
+	// replaced is closed by a newer stream of the same pod.
+	replaced <-chan struct{}
 }
 
 func (s *Server) serve(c *connection, in <-chan received) error {
@@ -152,6 +177,8 @@ func (s *Server) serve(c *connection, in <-chan received) error {
 			return c.conn.Context().Err()
 		case <-s.stop:
 			return errStopping
+		case <-c.replaced:
+			return errReplaced
 		case <-age.C:
 			return errAged
 		case <-c.sub.Changed():
@@ -186,8 +213,11 @@ func (s *Server) serve(c *connection, in <-chan received) error {
 
 // take handles one message of the sidecar.
 func (c *connection) take(m *stream.FromSidecar, now time.Time) ([]*stream.ToSidecar, error) {
-	if err := c.bounds.message(now); err != nil {
-		return nil, err
+	// The one answer to each snapshot is not the sidecar's to choose.
+	if !c.session.awaits(m) {
+		if err := c.bounds.message(now); err != nil {
+			return nil, err
+		}
 	}
 	switch m := m.GetMessage().(type) {
 	case *stream.FromSidecar_Ack:

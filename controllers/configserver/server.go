@@ -28,6 +28,9 @@ const (
 
 	helloTimeout = 10 * time.Second
 	stopTimeout  = 5 * time.Second
+	// idle is how long a connection may have no call: whoever may reach the port
+	// can open one without a token.
+	idle = time.Minute
 	// maxReceive bounds a message of a sidecar, or of another replica.
 	maxReceive = 1 << 20
 	maxSend    = 16 << 20
@@ -62,6 +65,9 @@ type Server struct {
 	grpc *grpc.Server
 	stop chan struct{}
 	once sync.Once
+
+	mu      sync.Mutex
+	streams map[hub.Pod]chan struct{}
 }
 
 // New returns a server of the services Config and Rollout.
@@ -69,7 +75,7 @@ func New(opts Options) *Server {
 	if opts.MaxAge == 0 {
 		opts.MaxAge = DefaultMaxAge
 	}
-	s := &Server{opts: opts, stop: make(chan struct{})}
+	s := &Server{opts: opts, stop: make(chan struct{}), streams: map[hub.Pod]chan struct{}{}}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(&tls.Config{
 			GetCertificate: opts.Certificate,
@@ -79,7 +85,7 @@ func New(opts Options) *Server {
 		grpc.MaxSendMsgSize(maxSend),
 		grpc.MaxConcurrentStreams(8),
 		grpc.ConnectionTimeout(helloTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: idle}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	stream.RegisterConfigServer(s.grpc, s)

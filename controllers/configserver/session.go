@@ -105,6 +105,11 @@ func (s *session) settled(hash string, snap *snapshot.Snapshot) {
 	}
 }
 
+// awaits reports whether a message is the answer to the snapshot under way.
+func (s *session) awaits(m *stream.FromSidecar) bool {
+	return s.flight != "" && (m.GetAck().GetHash() == s.flight || m.GetNack().GetHash() == s.flight)
+}
+
 // acked takes an ack and returns what the view has become meanwhile. An ack of
 // anything but what was sent says nothing.
 func (s *session) acked(hash string) []*stream.ToSidecar {
