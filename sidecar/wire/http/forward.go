@@ -50,7 +50,7 @@ func (t *txn) send() bool {
 			u = newUpConn(c)
 		}
 		l.attach(u)
-		n, err := u.Write(t.out)
+		n, err := t.writeOut(u)
 		if err == nil || n > 0 {
 			l.sent = true
 			if err != nil {
@@ -75,6 +75,16 @@ func (t *txn) send() bool {
 		l.pump.start(t, u)
 	}
 	return true
+}
+
+// writeOut writes t.out. What may be more than the kernel takes at once must not
+// wait for ever for an application that does not read.
+func (t *txn) writeOut(u *upConn) (int, error) {
+	if len(t.out) > bulk {
+		_ = u.SetWriteDeadline(time.Now().Add(t.s.cfg.Timeouts.Stall))
+		defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
+	}
+	return u.Write(t.out)
 }
 
 // appendRequest builds the head that the application gets, followed by the body

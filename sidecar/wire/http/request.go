@@ -38,8 +38,12 @@ func headLen(b []byte, from int) int {
 // readHead reads and indexes the head of the next request. It answers what is no
 // request, and reports false when the connection is over.
 func (t *txn) readHead() bool {
-	seen, slow := 0, false
+	seen, empty, timed := 0, false, false
 	for {
+		if !timed && (seen > 0 || empty) {
+			_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Head))
+			t.c.deadlines, timed = time.Time{}, true
+		}
 		_, err := t.br.Peek(seen + 1)
 		b, _ := t.br.Peek(t.br.Buffered())
 		if err != nil {
@@ -51,11 +55,11 @@ func (t *txn) readHead() bool {
 				seen = 1
 				continue
 			}
-			if b[0] == '\n' || b[1] != '\n' || slow {
+			if b[0] == '\n' || b[1] != '\n' || empty {
 				return t.refuseHead(malformed("The request does not begin with a method."))
 			}
 			_, _ = t.br.Discard(2)
-			seen, slow = 0, true
+			seen, empty = 0, true
 			continue
 		}
 		if n := headLen(b, seen); n > 0 {
@@ -63,10 +67,6 @@ func (t *txn) readHead() bool {
 		}
 		if d, ok := t.checkStart(b); !ok {
 			return t.refuseHead(d)
-		}
-		if seen == 0 {
-			_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Head))
-			t.c.deadlines = time.Time{}
 		}
 		seen = len(b)
 	}

@@ -83,6 +83,8 @@ func (l *upstreamLeg) Read(p []byte) (int, error) {
 
 func (l *upstreamLeg) poll(now time.Time) error {
 	l.slow = true
+	// A stall is counted from when there is something to write.
+	_ = l.t.c.nc.SetWriteDeadline(now.Add(l.t.s.cfg.Timeouts.Stall))
 	if !l.pump.running.Load() {
 		if l.t.c.clientGone() {
 			return errClientGone
