@@ -151,8 +151,15 @@ func TestBare(t *testing.T) {
 			t.Errorf("request %d: %d %s, want %d", i, status, body, want)
 		}
 	}
-	if _, body := get(t, admin+"/metrics"); !strings.Contains(body, `weir_request_duration_seconds_count{code="429",protocol="http"} 2`) {
-		t.Errorf("the metrics do not count two 429s:\n%s", body)
+	// A head that cannot be read has no beginning that a duration could count from.
+	if got := exchangeRaw(t, strings.TrimPrefix(url, "http://"), "GET / HTTP/1.1\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+		t.Errorf("without Host: got %q", got)
+	}
+	_, metrics := get(t, admin+"/metrics")
+	for _, want := range []string{`weir_request_duration_seconds_count{code="429",protocol="http"} 2`, `weir_request_duration_seconds_sum{code="400",protocol="http"} 0`} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics do not have %s:\n%s", want, metrics)
+		}
 	}
 	if _, body := get(t, admin+"/dump"); !strings.Contains(body, snapshot.Hash(five())) {
 		t.Errorf("the dump lacks the hash:\n%s", body)
@@ -161,6 +168,19 @@ func TestBare(t *testing.T) {
 	if _, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")); err == nil {
 		t.Error("it still listens after its end")
 	}
+}
+
+// exchangeRaw sends bytes and returns all that comes back.
+func exchangeRaw(t *testing.T, addr, sent string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, sent)
+	b, _ := io.ReadAll(c)
+	return string(b)
 }
 
 func TestBareRefuses(t *testing.T) {

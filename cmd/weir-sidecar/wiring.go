@@ -64,16 +64,7 @@ func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 		Ports:           m.engine,
 		OnMissingConfig: s.missing,
 		Logger:          log,
-		Metrics: wirehttp.Metrics{
-			Request: func(_ uint16, status int, start time.Time) { m.metrics.HTTPRequest(status, time.Since(start)) },
-			UpstreamError: func(_ uint16, reason wirehttp.UpstreamError) {
-				m.metrics.UpstreamError(string(reason))
-			},
-			Encrypted: func(port uint16) {
-				m.metrics.Encrypted()
-				m.problems.encrypted(port)
-			},
-		},
+		Metrics:         m.metrics.Wire(m.problems.encrypted),
 	})
 	m.admin = admin.New(admin.Options{
 		Version:   version,
