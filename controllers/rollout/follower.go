@@ -11,20 +11,26 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"weir.dev/weir/api/stream"
 )
 
 const (
-	// leaderPoll is how often the Lease is looked at.
-	leaderPoll = time.Second
+	// leaderPoll is how often the Lease is looked at while there is a leader;
+	// without one a policy's status waits for what this replica knows.
+	leaderPoll   = time.Second
+	leaderSearch = 200 * time.Millisecond
 	// followBatch is how long changes are collected before a delta is sent.
 	followBatch = 20 * time.Millisecond
 	// followPart is how many bytes one message has at most, unless one pod
 	// alone has more; the server takes 1 MiB.
 	followPart = 256 << 10
-	// followRetry bounds the wait after a failure; the wait is jittered.
-	followRetry = 2 * time.Second
+	// followFirst is the wait after the first failure, which is common: whoever has
+	// the Lease is not at once ready to lead. It doubles, is jittered, and
+	// followRetry bounds it.
+	followFirst = 100 * time.Millisecond
+	followRetry = time.Second
 	sweepEvery  = time.Minute
 )
 
@@ -44,16 +50,25 @@ type Follower struct {
 // Run follows until ctx ends, whoever leads. It returns nil.
 func (f *Follower) Run(ctx context.Context) error {
 	go f.sweep(ctx)
+	retry, last := followFirst, ""
 	for ctx.Err() == nil {
 		wait := leaderPoll
 		leader, err := f.Leader(ctx)
 		switch {
 		case err != nil:
 			f.Log.Warn("cannot read the lease", "error", err)
-		case leader != "" && leader != f.Self:
-			if err := f.follow(ctx, leader); err != nil && ctx.Err() == nil {
+		case leader == "":
+			wait = leaderSearch
+		case leader != f.Self:
+			began := time.Now()
+			err := f.follow(ctx, leader)
+			if leader != last || time.Since(began) > followRetry {
+				retry, last = followFirst, leader
+			}
+			if wait = leaderSearch; err != nil && ctx.Err() == nil {
 				f.Log.Info("not following the leader", "leader", leader, "error", err)
-				wait = rand.N(followRetry)
+				wait = retry/2 + rand.N(retry/2)
+				retry = min(2*retry, followRetry)
 			}
 		}
 		pause(ctx, wait)
@@ -96,10 +111,14 @@ func (f *Follower) follow(ctx context.Context, leader string) error {
 	if err != nil {
 		return err
 	}
+	// The leader has nothing to say but why it ends the stream, and only who reads
+	// learns of it.
+	ended := make(chan error, 1)
+	go func() { ended <- out.RecvMsg(&stream.RolloutEnd{}) }()
 	changes := f.Tracker.follow()
 	defer changes.close()
 	if err := f.send(out, true, changes.all()); err != nil {
-		return err
+		return <-ended
 	}
 	poll := time.NewTicker(leaderPoll)
 	defer poll.Stop()
@@ -107,8 +126,8 @@ func (f *Follower) follow(ctx context.Context, leader string) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-out.Context().Done():
-			return endOf(out)
+		case err := <-ended:
+			return err
 		case <-poll.C:
 			if now, err := f.Leader(ctx); err == nil && now != leader {
 				return nil
@@ -116,18 +135,10 @@ func (f *Follower) follow(ctx context.Context, leader string) error {
 		case <-changes.c:
 			pause(ctx, followBatch)
 			if err := f.send(out, false, changes.take()); err != nil {
-				return err
+				return <-ended
 			}
 		}
 	}
-}
-
-// endOf says why the leader has ended the stream.
-func endOf(out stream.Rollout_FollowClient) error {
-	if _, err := out.CloseAndRecv(); err != nil {
-		return err
-	}
-	return nil
 }
 
 func (f *Follower) send(out stream.Rollout_FollowClient, full bool, pods []*stream.PodState) error {
@@ -135,8 +146,7 @@ func (f *Follower) send(out stream.Rollout_FollowClient, full bool, pods []*stre
 		n := part(pods)
 		d := &stream.RolloutDelta{Replica: f.Tracker.replica, Full: full, Pods: pods[:n]}
 		if err := out.Send(d); err != nil {
-			// Send says EOF; the reason is with the answer.
-			return endOf(out)
+			return err // EOF; the reason is what RecvMsg returns
 		}
 		pods, full = pods[n:], false
 	}
@@ -160,6 +170,8 @@ type follow struct {
 	t     *Tracker
 	c     chan struct{}
 	dirty map[[2]string]struct{}
+	// forgotten are pods that the leader may still believe to be connected.
+	forgotten []*stream.PodState
 }
 
 func (t *Tracker) follow() *follow {
@@ -175,17 +187,26 @@ func (f *follow) mark(namespace, uid string) {
 	signal(f.c)
 }
 
+func (f *follow) forget(p *stream.PodState) {
+	p = proto.CloneOf(p)
+	p.Connected, p.Since = false, timestamppb.Now()
+	f.forgotten = append(f.forgotten, p)
+	signal(f.c)
+}
+
 func (f *follow) all() []*stream.PodState {
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
 	clear(f.dirty)
+	f.forgotten = nil
 	return f.t.local.all()
 }
 
 func (f *follow) take() []*stream.PodState {
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
-	var out []*stream.PodState
+	out := f.forgotten
+	f.forgotten = nil
 	for k := range f.dirty {
 		if p := f.t.local[k[0]][k[1]]; p != nil {
 			out = append(out, p)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,15 +156,26 @@ func TestReplicaThatIsGone(t *testing.T) {
 		wantLines(t, a.svc.Tracker, "two connected h2")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		wantLines(t, a.svc.Tracker)
+		wantLines(t, a.svc.Tracker, "two gone h2")
+		if since := a.svc.Tracker.Pods("shop")[0].GetSince().AsTime(); time.Since(since) < ReplicaGrace {
+			t.Errorf("gone for %s, want since the replica was last heard", time.Since(since))
+		}
 		if got := w.Take(); len(got) != 1 || got[0] != "shop" {
 			t.Errorf("changed namespaces %v, want shop", got)
+		}
+		time.Sleep(ForgetAfter + sweepEvery)
+		synctest.Wait()
+		wantLines(t, a.svc.Tracker)
+		if n := len(a.svc.Tracker.replicas); n != 0 {
+			t.Errorf("%d replicas are remembered", n)
 		}
 		a.stop()
 	})
 }
 
-// A replica that is back within the grace replaces what it has said before.
+// A replica that is back within the grace replaces what it has said before. Pods that
+// it does not name are away, not unknown: it may have restarted, and they are on their
+// way to it.
 func TestReplicaComesBack(t *testing.T) {
 	tr := New("a")
 	synctest.Test(t, func(t *testing.T) {
@@ -175,24 +187,68 @@ func TestReplicaComesBack(t *testing.T) {
 		}
 		first := tr.replicaConnected("b", full(pod("one"), pod("two")))
 		second := tr.replicaConnected("b", full(pod("two")))
-		wantLines(t, tr, "two connected ")
+		wantLines(t, tr, "one gone ", "two connected ")
 		if tr.replicaSays("b", first, &stream.RolloutDelta{Pods: []*stream.PodState{pod("one")}}) {
 			t.Error("the old connection is still believed")
 		}
 		tr.replicaGone("b", first)
 		time.Sleep(2 * ReplicaGrace)
 		synctest.Wait()
-		wantLines(t, tr, "two connected ")
+		wantLines(t, tr, "one gone ", "two connected ")
 		tr.replicaGone("b", second)
 		time.Sleep(ReplicaGrace / 2)
 		third := tr.replicaConnected("b", full(pod("two")))
 		time.Sleep(ReplicaGrace)
 		synctest.Wait()
-		wantLines(t, tr, "two connected ")
+		wantLines(t, tr, "one gone ", "two connected ")
 		tr.replicaGone("b", third)
 		time.Sleep(ReplicaGrace)
 		synctest.Wait()
-		wantLines(t, tr)
+		wantLines(t, tr, "one gone ", "two gone ")
+		tr.replicaConnected("b", full(pod("one"), pod("two")))
+		wantLines(t, tr, "one connected ", "two connected ")
+	})
+}
+
+// A pod whose stream has outlived it is not connected for ever in the leader's eyes.
+func TestForgottenWhileConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, nodes: map[string]*node{}}
+		a, b := c.start("a"), c.start("b")
+		c.elect(a)
+		b.svc.Tracker.Open(pod("two")).Update(acks("h2"))
+		soon()
+		wantLines(t, a.svc.Tracker, "two connected h2")
+		b.svc.Tracker.Forget("shop", "uid-two")
+		time.Sleep(10 * followBatch)
+		synctest.Wait()
+		wantLines(t, a.svc.Tracker, "two gone h2")
+		wantLines(t, b.svc.Tracker)
+		a.stop()
+		b.stop()
+	})
+}
+
+// Whoever gets the Lease is not ready to lead at once: that costs a moment, not
+// seconds, for which statuses would wait.
+func TestLeaderIsNotReadyYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, nodes: map[string]*node{}}
+		a, b := c.start("a"), c.start("b")
+		var ready atomic.Bool
+		a.svc.Leading = ready.Load
+		time.Sleep(time.Minute)
+		b.svc.Tracker.Open(pod("two")).Update(acks("h2"))
+		c.elect(a)
+		time.Sleep(leaderSearch + 50*time.Millisecond)
+		synctest.Wait()
+		wantLines(t, a.svc.Tracker)
+		ready.Store(true)
+		time.Sleep(4 * followFirst)
+		synctest.Wait()
+		wantLines(t, a.svc.Tracker, "two connected h2")
+		a.stop()
+		b.stop()
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"weir.dev/weir/api/stream"
 )
@@ -21,8 +22,9 @@ type remote struct {
 	// connection counts its connections, so that the end of an old one does
 	// not take a new one away.
 	connection uint64
-	// gone runs while the replica is away.
+	// gone runs while the replica is away; away once it has been for ReplicaGrace.
 	gone *time.Timer
+	away bool
 }
 
 // Service is the gRPC service that the other replicas call on the leader.
@@ -73,12 +75,12 @@ func (t *Tracker) replicaConnected(name string, d *stream.RolloutDelta) uint64 {
 	defer t.mu.Unlock()
 	r := t.replicas[name]
 	if r == nil {
-		r = &remote{}
+		r = &remote{pods: table{}}
 		t.replicas[name] = r
 	}
 	if r.gone != nil {
 		r.gone.Stop()
-		r.gone = nil
+		r.gone, r.away = nil, false
 	}
 	r.connection++
 	t.apply(r, d)
@@ -96,11 +98,15 @@ func (t *Tracker) replicaSays(name string, connection uint64, d *stream.RolloutD
 	return true
 }
 
+// apply takes a delta. What a full one leaves out is not forgotten but away since now:
+// a replica that has restarted, or is still sending, says nothing of pods that have
+// yet to come back.
 func (t *Tracker) apply(r *remote, d *stream.RolloutDelta) {
 	touched := map[string]struct{}{}
 	if d.GetFull() {
-		r.pods.namespaces(touched)
-		r.pods = table{}
+		for ns := range r.pods.away(timestamppb.Now()) {
+			touched[ns] = struct{}{}
+		}
 	}
 	for _, p := range d.GetPods() {
 		r.pods.put(p)
@@ -111,8 +117,10 @@ func (t *Tracker) apply(r *remote, d *stream.RolloutDelta) {
 	}
 }
 
-// replicaGone forgets the replica after ReplicaGrace unless it comes back.
+// replicaGone says that the pods of the replica are away unless it comes back within
+// ReplicaGrace. What they acked they go on enforcing.
 func (t *Tracker) replicaGone(name string, connection uint64) {
+	since := timestamppb.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.replicas[name]
@@ -125,11 +133,9 @@ func (t *Tracker) replicaGone(name string, connection uint64) {
 		if t.replicas[name] != r || r.connection != connection {
 			return
 		}
-		delete(t.replicas, name)
-		touched := map[string]struct{}{}
-		r.pods.namespaces(touched)
-		for ns := range touched {
+		for ns := range r.pods.away(since) {
 			t.changed(ns)
 		}
+		r.away = true
 	})
 }

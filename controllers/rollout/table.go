@@ -5,6 +5,9 @@ package rollout
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"weir.dev/weir/api/stream"
 )
 
@@ -43,6 +46,24 @@ func better(a, b *stream.PodState) bool {
 		return a.GetConnected()
 	}
 	return a.GetSince().AsTime().After(b.GetSince().AsTime())
+}
+
+// away says of every pod that it is not connected, and returns the namespaces that
+// changed.
+func (t table) away(since *timestamppb.Timestamp) map[string]struct{} {
+	changed := map[string]struct{}{}
+	for ns, pods := range t {
+		for uid, p := range pods {
+			if !p.GetConnected() {
+				continue
+			}
+			p = proto.CloneOf(p)
+			p.Connected, p.Since = false, since
+			pods[uid] = p
+			changed[ns] = struct{}{}
+		}
+	}
+	return changed
 }
 
 func (t table) namespaces(set map[string]struct{}) {

@@ -93,6 +93,12 @@ func (t *Tracker) Namespaces() []string {
 func (t *Tracker) Forget(namespace, uid string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if p := t.local[namespace][uid]; p.GetConnected() {
+		// Its stream has outlived it: the leader must not believe in it for ever.
+		for f := range t.follows {
+			f.forget(p)
+		}
+	}
 	t.local.remove(namespace, uid)
 	delete(t.streams, uid)
 	for _, r := range t.replicas {
@@ -109,9 +115,12 @@ func (t *Tracker) sweep(now time.Time) {
 	for _, ns := range t.local.sweep(before) {
 		t.changed(ns)
 	}
-	for _, r := range t.replicas {
+	for name, r := range t.replicas {
 		for _, ns := range r.pods.sweep(before) {
 			t.changed(ns)
+		}
+		if r.away && len(r.pods) == 0 {
+			delete(t.replicas, name)
 		}
 	}
 }
