@@ -61,7 +61,7 @@ func (b *build) program() (*program, error) {
 
 func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 	name := p.GetName()
-	if !nameRE.MatchString(name) {
+	if !nameForm.fits(name) {
 		return refuse("RateLimitPolicy %q: the name is no Kubernetes name.", name)
 	}
 	if b.filters[name] != nil {

@@ -44,6 +44,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"opaque":          {func(s snap) { s.Ports[1].RateLimitPolicy = "payments" }, engine.Refusal{Policy: "RateLimitPolicy/payments", Reason: "Port 9090 is opaque: no policy can govern it."}},
 		"policy twice":    {func(s snap) { s.RateLimitPolicies = append(s.RateLimitPolicies, policy(s)) }, engine.Refusal{Policy: "RateLimitPolicy/payments", Reason: "The policy comes twice."}},
 		"policy's name":   {func(s snap) { policy(s).Name = "a/b" }, engine.Refusal{Reason: `RateLimitPolicy "a/b": the name is no Kubernetes name.`}},
+		"long name": {func(s snap) { policy(s).Name = strings.Repeat("a", 254) }, engine.Refusal{
+			Reason: `RateLimitPolicy "` + strings.Repeat("a", 254) + `": the name is no Kubernetes name.`}},
+		"long limit": {func(s snap) { policy(s).Limits[0].Name = strings.Repeat("a", 64) }, engine.Refusal{
+			Policy: "RateLimitPolicy/payments", Reason: `Limits[0] "` + strings.Repeat("a", 64) + `": the name is not lower case letters, digits and -, at most 63.`}},
 		"algorithm":       {func(s snap) { policy(s).Limits[0].Algorithm = 77 }, engine.Refusal{Policy: "RateLimitPolicy/payments", Reason: `Limits[0] "per-client": algorithm 77 is unknown.`}},
 		"overlarge":       {func(s snap) { policy(s).Limits[0].Limit = 1 << 40 }, engine.Refusal{Policy: "RateLimitPolicy/payments", Reason: `Limits[0] "per-client": limit 1099511627776 is not between 1 and 1000000 per second of its window.`}},
 		"no store":        {func(s snap) { policy(s).Limits[0].Scope = snapshot.Scope_SCOPE_CLUSTER }, engine.Refusal{Policy: "RateLimitPolicy/payments", Reason: "A limit has scope Cluster, but the policy names no store."}},

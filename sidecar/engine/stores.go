@@ -117,7 +117,7 @@ func (b *build) redisOptions(s *snapshot.Store) (redis.Options, error) {
 			return opts, fmt.Errorf("address %q is no host:port", a)
 		}
 	}
-	if !prefixRE.MatchString(r.GetKeyPrefix()) {
+	if !prefixForm.fits(r.GetKeyPrefix()) {
 		return opts, fmt.Errorf("key_prefix %q has characters that keys cannot have", r.GetKeyPrefix())
 	}
 	w := b.snap.GetWorkload()

@@ -21,12 +21,21 @@ const (
 	maxString   = 256
 )
 
-// nameRE is a DNS subdomain: names become parts of Redis keys, where a brace or a
-// colon would leave the namespace.
+// form is a shape that names have. The length is apart from the expression, where
+// a counted repetition would cost half a MiB at start.
+type form struct {
+	re      *regexp.Regexp
+	longest int
+}
+
+func (f form) fits(s string) bool { return len(s) <= f.longest && f.re.MatchString(s) }
+
+// nameForm is a DNS subdomain: names become parts of Redis keys, where a brace or
+// a colon would leave the namespace.
 var (
-	nameRE    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
-	clusterRE = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._]{0,252}$`)
-	prefixRE  = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._:/]{0,127}$`)
+	nameForm    = form{regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`), 253}
+	clusterForm = form{regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._]*$`), 253}
+	prefixForm  = form{regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9._:/]*$`), 128}
 )
 
 // validate checks what concerns the snapshot as a whole. What a policy says is
@@ -42,10 +51,10 @@ func validate(snap *snapshot.Snapshot) error {
 		return err
 	}
 	w := snap.GetWorkload()
-	if !clusterRE.MatchString(w.GetCluster()) {
+	if !clusterForm.fits(w.GetCluster()) {
 		return refuse("workload.cluster %q is no cluster id: letters, digits, '.', '_' and '-'.", w.GetCluster())
 	}
-	if !nameRE.MatchString(w.GetNamespace()) {
+	if !nameForm.fits(w.GetNamespace()) {
 		return refuse("workload.namespace %q is no namespace.", w.GetNamespace())
 	}
 	if len(snap.GetPorts()) > maxPorts || len(snap.GetRateLimitPolicies()) > maxPolicies || len(snap.GetStores()) > maxStores {

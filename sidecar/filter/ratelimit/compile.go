@@ -18,10 +18,12 @@ const (
 	maxLimits   = 32
 	maxKeyParts = 4
 	maxString   = 256
+	maxName     = 63
 )
 
-// nameRE is what limits can be called: safe in fields, keys and labels.
-var nameRE = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// nameRE is what limits can be called, up to maxName bytes: safe in fields, keys
+// and labels.
+var nameRE = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 // Filter enforces one policy. Immutable; safe for concurrent use.
 type Filter struct {
@@ -92,7 +94,7 @@ func Compile(p *snapshot.RateLimitPolicy, env Env) (*Filter, error) {
 }
 
 func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, specs map[string]int) (limit, error) {
-	if !nameRE.MatchString(l.GetName()) {
+	if len(l.GetName()) > maxName || !nameRE.MatchString(l.GetName()) {
 		return limit{}, fmt.Errorf("the name is not lower case letters, digits and -, at most 63")
 	}
 	c := limit{
