@@ -211,3 +211,23 @@ func TestSleepEndsOnSignal(t *testing.T) {
 		t.Error("sleep soon: got no error")
 	}
 }
+
+// The server speaks first, and sends back what it gets.
+func TestDial(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go serveTCP(l)
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"dial", l.Addr().String(), "how are you"}, &out, &errs); status != 0 {
+		t.Fatalf("exit status %d: %s", status, errs.String())
+	}
+	if got, want := out.String(), "hello\nhow are you\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if status := run(t.Context(), []string{"dial", "127.0.0.1"}, &out, &errs); status != 1 {
+		t.Errorf("dial without a text: exit status %d, want 1", status)
+	}
+}

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-const usage = `usage: echo [-listen ADDRESS,…] [-grace DURATION]   serve
+const usage = `usage: echo [-listen ADDRESS,…] [-tcp ADDRESS] [-grace DURATION]   serve
        echo get [FLAGS] URL                        send requests, print a JSON line for each answer
+       echo dial HOST:PORT TEXT                    print the greeting of a -tcp server and its echo
        echo sleep SECONDS                          sleep, or end on SIGTERM
 `
 
@@ -36,6 +37,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch command {
 	case "get":
 		err = get(ctx, args[1:], stdout, stderr)
+	case "dial":
+		err = dial(ctx, args[1:], stdout)
 	case "sleep":
 		err = sleep(ctx, args[1:])
 	default:

@@ -29,6 +29,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		fs.PrintDefaults()
 	}
 	listen := fs.String("listen", ":8080", "addresses to listen on, separated by commas")
+	tcp := fs.String("tcp", "", "address on which to greet and echo bytes, without HTTP")
 	grace := fs.Duration("grace", 10*time.Second, "how long to wait for open requests at the end")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -52,6 +53,15 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		}
 		fmt.Fprintln(stderr, "listening on", l.Addr())
 		listeners = append(listeners, l)
+	}
+	if *tcp != "" {
+		l, err := net.Listen("tcp", *tcp)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		fmt.Fprintln(stderr, "listening on", l.Addr())
+		go serveTCP(l)
 	}
 	return serveOn(ctx, handler(host), *grace, listeners)
 }
