@@ -1139,7 +1139,10 @@ type PolicyGeneration struct {
 	Policy     string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
 	Generation int64  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// metadata.uid of the policy.
-	Uid           string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// The container ports that it governs, by number: a policy that comes to govern
+	// more of them is not acked before that holds, though its generation stays.
+	Ports         []uint32 `protobuf:"varint,4,rep,packed,name=ports,proto3" json:"ports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1193,6 +1196,13 @@ func (x *PolicyGeneration) GetUid() string {
 		return x.Uid
 	}
 	return ""
+}
+
+func (x *PolicyGeneration) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
 }
 
 type RolloutEnd struct {
@@ -1374,13 +1384,14 @@ const file_stream_stream_proto_rawDesc = "" +
 	" \x01(\v2\x14.weir.stream.v1.NackR\x04nack\x12 \n" +
 	"\vunsupported\x18\v \x03(\tR\vunsupported\x12.\n" +
 	"\x06report\x18\f \x01(\v2\x16.weir.stream.v1.ReportR\x06report\x12.\n" +
-	"\arefused\x18\r \x03(\v2\x14.weir.stream.v1.NackR\arefused\"\\\n" +
+	"\arefused\x18\r \x03(\v2\x14.weir.stream.v1.NackR\arefused\"r\n" +
 	"\x10PolicyGeneration\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\x12\x10\n" +
-	"\x03uid\x18\x03 \x01(\tR\x03uid\"\f\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x14\n" +
+	"\x05ports\x18\x04 \x03(\rR\x05ports\"\f\n" +
 	"\n" +
 	"RolloutEnd\"\xa6\x01\n" +
 	"\bLastGood\x12:\n" +

@@ -92,6 +92,7 @@ func (a *attachment) describe(t *Target, s *service, won []*slot) {
 	if len(won) == 0 {
 		return
 	}
+	t.PortsIn = map[string][]uint16{}
 	pods := map[*podView]bool{}
 	believed := map[string]int{}
 	for _, sl := range won {
@@ -99,6 +100,7 @@ func (a *attachment) describe(t *Target, s *service, won []*slot) {
 			continue
 		}
 		t.Ports = append(t.Ports, sl.number)
+		t.PortsIn[sl.workload.key] = append(t.PortsIn[sl.workload.key], sl.number)
 		for _, h := range sl.workload.identity(a.identity).IdentityHeaders {
 			believed[h]++
 		}

@@ -79,6 +79,8 @@ type Port struct {
 // Pod is one that has not ended.
 type Pod struct {
 	Name, UID string
+	// Workload is the key of the one it belongs to; empty where no Service selects it.
+	Workload string
 	// Ready pods count in status.
 	Ready bool
 	// ReadySince is when Ready last changed.
@@ -96,6 +98,8 @@ type Target struct {
 	Message string
 	// Ports are the container ports at which the policy was accepted, by number.
 	Ports []uint16
+	// PortsIn are those that the pods of a workload have, by its key.
+	PortsIn map[string][]uint16
 	// Pods that have one of them, by name.
 	Pods []Pod
 	// Bypass are sentences about how clients reach these pods around the sidecar.

@@ -122,6 +122,7 @@ func (w *world) place(pod *podView, services []*service, byKey map[string]*workl
 			}
 		}
 	}
+	pod.Workload = key
 	l.pods = append(l.pods, pod)
 }
 

@@ -37,7 +37,7 @@ func rateLimit(s *snapshot.Snapshot, policy string) *snapshot.RateLimitPolicy {
 // is nil for a sidecar that serves nothing yet.
 func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack) *snapshot.Snapshot {
 	out := proto.CloneOf(want)
-	before := map[string]*snapshot.RateLimitPolicy{}
+	former := map[string]*snapshot.RateLimitPolicy{}
 	policies := out.GetRateLimitPolicies()[:0]
 	gone := map[string]bool{}
 	for _, p := range out.GetRateLimitPolicies() {
@@ -48,7 +48,7 @@ func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack)
 				continue
 			}
 			p = proto.CloneOf(old)
-			before[p.GetName()] = p
+			former[p.GetName()] = p
 		}
 		policies = append(policies, p)
 	}
@@ -56,23 +56,27 @@ func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack)
 	ports := out.GetPorts()[:0]
 	for _, p := range out.GetPorts() {
 		if gone[p.GetRateLimitPolicy()] {
-			if p = ungoverned(serving, p.GetNumber()); p == nil {
+			if p = before(out, serving, p.GetNumber()); p == nil {
 				continue
 			}
 		}
 		ports = append(ports, p)
 	}
 	out.Ports = ports
-	for _, p := range before {
+	for _, p := range former {
 		keepStore(out, serving, p.GetStore())
 	}
 	return out
 }
 
-// ungoverned is the port as serving has it, if no policy governs it there.
-func ungoverned(serving *snapshot.Snapshot, number uint32) *snapshot.Port {
+// before is the port as serving has it, if no policy governs it there or one that out
+// has too: a refusal must not take an older limit away.
+func before(out, serving *snapshot.Snapshot, number uint32) *snapshot.Port {
 	for _, p := range serving.GetPorts() {
-		if p.GetNumber() == number && p.GetRateLimitPolicy() == "" {
+		if p.GetNumber() != number {
+			continue
+		}
+		if name := p.GetRateLimitPolicy(); name == "" || rateLimit(out, kindRateLimit+name) != nil {
 			return proto.CloneOf(p)
 		}
 	}

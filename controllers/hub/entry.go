@@ -75,12 +75,18 @@ func (h *history) put(hash string, s *snapshot.Snapshot) {
 	h.order = append(h.order, hash)
 }
 
-// Generations are the policies of a snapshot, as acks of it are counted.
+// Generations are the policies of a snapshot and their ports, as acks of it are counted.
 func Generations(s *snapshot.Snapshot) []*stream.PolicyGeneration {
+	ports := map[string][]uint32{}
+	for _, p := range s.GetPorts() {
+		if name := p.GetRateLimitPolicy(); name != "" {
+			ports[name] = append(ports[name], p.GetNumber())
+		}
+	}
 	var out []*stream.PolicyGeneration
 	for _, p := range s.GetRateLimitPolicies() {
 		out = append(out, &stream.PolicyGeneration{
-			Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration(), Uid: p.GetUid(),
+			Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration(), Uid: p.GetUid(), Ports: ports[p.GetName()],
 		})
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
 	"weir.dev/weir/api/snapshot"
@@ -211,4 +212,20 @@ func TestConverges(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestGenerationsHavePorts(t *testing.T) {
+	got := Generations(&snapshot.Snapshot{
+		Ports: []*snapshot.Port{
+			{Number: 8080, RateLimitPolicy: "pay"}, {Number: 8081}, {Number: 8082, RateLimitPolicy: "list"}, {Number: 9000, RateLimitPolicy: "pay"},
+		},
+		RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "list", Generation: 2, Uid: "l"}, {Name: "pay", Generation: 3, Uid: "p"}},
+	})
+	want := []*stream.PolicyGeneration{
+		{Policy: "RateLimitPolicy/list", Generation: 2, Uid: "l", Ports: []uint32{8082}},
+		{Policy: "RateLimitPolicy/pay", Generation: 3, Uid: "p", Ports: []uint32{8080, 9000}},
+	}
+	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
 }

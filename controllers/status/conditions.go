@@ -66,17 +66,19 @@ func Conditions(o Observation) Report {
 	v := &o.Verdict
 	out := Report{}
 	var pods []attach.Pod
+	all := reach{}
 	var bypass []string
 	encrypted := map[uint16]bool{}
 	for i := range v.Targets {
 		t := &v.Targets[i]
 		target := Target{Name: t.Name, SectionName: t.SectionName, Conditions: []Condition{accepted(t.Reason, t.Message)}}
 		at := o.encrypted(t)
-		tally := o.tally(t.Pods)
+		tally := o.tally(t.Pods, t.PortsIn)
 		target.Pods = int32(tally.ready)
 		if t.Accepted() {
 			target.Conditions = append(target.Conditions, o.programmed(tally, t.Bypass, at))
 			pods = append(pods, t.Pods...)
+			all.add(t.PortsIn)
 			bypass = append(bypass, t.Bypass...)
 			for _, port := range at {
 				encrypted[port] = true
@@ -92,7 +94,7 @@ func Conditions(o Observation) Report {
 		return out
 	}
 	slices.Sort(bypass)
-	total := o.tally(distinct(pods))
+	total := o.tally(distinct(pods), all)
 	out.Conditions = append(out.Conditions, o.programmed(total, slices.Compact(bypass), sorted(encrypted)))
 	out.Rollout = v1alpha1.RolloutStatus{
 		Pods:           int32(total.ready),

@@ -18,7 +18,7 @@ const Patience = 30 * time.Second
 type standing int
 
 const (
-	// current pods acked this generation.
+	// current pods acked this generation at all of its ports.
 	current standing = iota
 	// waiting pods may still do so.
 	waiting
@@ -58,11 +58,36 @@ func (t *tally) acked() int { return t.by[current] + t.disconnectedCurrent }
 
 func (t *tally) sidecars() int { return t.ready - t.by[missing] }
 
-func (o *Observation) tally(pods []attach.Pod) tally {
+// reach is at which container ports a policy governs pods, by workload.
+type reach map[string][]uint16
+
+func (r reach) add(more reach) {
+	for workload, ports := range more {
+		r[workload] = append(r[workload], ports...)
+	}
+}
+
+// within reports whether every port of r is one of other's, whatever the workload.
+func (r reach) within(other reach) bool {
+	var known []uint16
+	for _, ports := range other {
+		known = append(known, ports...)
+	}
+	for _, ports := range r {
+		for _, p := range ports {
+			if !slices.Contains(known, p) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (o *Observation) tally(pods []attach.Pod, at reach) tally {
 	var t tally
 	for i := range pods {
 		p := &pods[i]
-		s, until := o.standing(p)
+		s, until := o.standing(p, at[p.Workload])
 		if s == rejecting && t.reason == "" {
 			t.reason = o.refusal(o.Pods[p.UID])
 		}
@@ -78,7 +103,7 @@ func (o *Observation) tally(pods []attach.Pod) tally {
 		if s == waiting && o.unheard(p) {
 			t.unheard++
 		}
-		if s == disconnected && o.acked(o.Pods[p.UID]) {
+		if s == disconnected && o.acked(o.Pods[p.UID], at[p.Workload]) {
 			t.disconnectedCurrent++
 		}
 		if !until.IsZero() && (t.next.IsZero() || until.Before(t.next)) {
@@ -95,12 +120,12 @@ func (o *Observation) unheard(p *attach.Pod) bool {
 }
 
 // standing also returns when it ends by itself; zero: never.
-func (o *Observation) standing(p *attach.Pod) (standing, time.Time) {
+func (o *Observation) standing(p *attach.Pod, ports []uint16) (standing, time.Time) {
 	state := o.Pods[p.UID]
 	switch {
 	case !p.Sidecar:
 		return missing, time.Time{}
-	case o.acked(state):
+	case o.acked(state, ports):
 		if state.GetConnected() {
 			return current, time.Time{}
 		}
@@ -125,13 +150,25 @@ func (o *Observation) patience(before, after standing, since time.Time) (standin
 	return after, time.Time{}
 }
 
-func (o *Observation) acked(state *stream.PodState) bool {
+// acked reports whether a pod enforces the policy at all of its ports: they may become
+// more while the generation stays, as when another policy is deleted.
+func (o *Observation) acked(state *stream.PodState, ports []uint16) bool {
+	policy := o.Verdict.Policy.String()
 	for _, a := range state.GetAcked() {
-		if a.GetPolicy() == o.Verdict.Policy.String() {
-			return a.GetGeneration() == o.Verdict.Generation && a.GetUid() == string(o.Verdict.UID)
+		if a.GetPolicy() == policy {
+			return a.GetGeneration() == o.Verdict.Generation && a.GetUid() == string(o.Verdict.UID) && covers(a.GetPorts(), ports)
 		}
 	}
 	return false
+}
+
+func covers(have []uint32, want []uint16) bool {
+	for _, p := range want {
+		if !slices.Contains(have, uint32(p)) {
+			return false
+		}
+	}
+	return true
 }
 
 // refusal is why a pod refuses the policy; empty: it does not.

@@ -64,7 +64,7 @@ type Writer struct {
 type namespace struct {
 	dirty    bool
 	verdicts map[attach.PolicyID]compile.Verdict
-	// seen is when a generation was first seen.
+	// seen is when a generation, or the ports that it governs, were first seen.
 	seen map[attach.PolicyID]firstSeen
 	// pending are policies that have no verdict yet.
 	pending map[attach.PolicyID]firstSeen
@@ -76,6 +76,7 @@ type namespace struct {
 type firstSeen struct {
 	uid        types.UID
 	generation int64
+	reach      reach
 	at         time.Time
 }
 
@@ -124,9 +125,14 @@ func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
 	for _, v := range verdicts {
 		n.verdicts[v.Policy] = v
 		f := n.seen[v.Policy]
-		if f.uid != v.UID || f.generation != v.Generation {
-			f = firstSeen{v.UID, v.Generation, now}
+		at := reach{}
+		for i := range v.Targets {
+			at.add(v.Targets[i].PortsIn)
 		}
+		if f.uid != v.UID || f.generation != v.Generation || !at.within(f.reach) {
+			f = firstSeen{uid: v.UID, generation: v.Generation, at: now}
+		}
+		f.reach = at
 		seen[v.Policy] = f
 	}
 	n.seen = seen
