@@ -27,12 +27,11 @@ const (
 // Pauses between probes double from the first to the last, each with a jitter of
 // half of it to one and a half.
 const (
-	firstPause = 100 * time.Millisecond
+	firstPause = 20 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// steady is how long a breaker must have been closed for the pauses to begin
-	// anew: a server that answers probes only must not cost a timeout ten times
-	// a second.
-	steady       = 10 * time.Second
+	// steady is how long a breaker must have been closed, at most, for the pauses
+	// to begin anew, see after.
+	steady       = time.Second
 	probeTimeout = time.Second
 )
 
@@ -124,9 +123,7 @@ func (s *Store) supervise() {
 			return
 		case <-s.tripped:
 		}
-		if time.Since(since) > steady {
-			attempt = 0
-		}
+		attempt = after(attempt, time.Since(since))
 		if !s.pause(attempt) {
 			return
 		}
@@ -148,9 +145,26 @@ func (s *Store) closeBreaker() bool {
 	return true
 }
 
+// after is the attempt to go on with when a breaker, closed by the probe before
+// that attempt, has opened again after held. A server that hiccups now and then is
+// asked again soon, or most decisions would be the fallback's; one that answers
+// nothing but probes must not cost each of them a timeout, and is left alone for
+// longer and longer.
+func after(attempt int, held time.Duration) int {
+	if held >= min(4*nominal(attempt-1), steady) {
+		return 0
+	}
+	return attempt
+}
+
+// nominal is a pause without its jitter.
+func nominal(attempt int) time.Duration {
+	return min(firstPause<<min(max(attempt, 0), 10), lastPause)
+}
+
 // backoff is the pause before a probe, jitter being between 0 and 1.
 func backoff(attempt int, jitter float64) time.Duration {
-	d := min(firstPause<<min(attempt, 10), lastPause)
+	d := nominal(attempt)
 	return d/2 + time.Duration(jitter*float64(d))
 }
 

@@ -182,9 +182,9 @@ func (s *Store) wait(ctx context.Context, c *call) bool {
 		case <-c.done:
 			return true
 		case <-c.timer.C:
-			// A timer that rings very late says that this process was not given
-			// the processor: the answer may lie there unread.
-			if grace && time.Since(start) > s.opts.Timeout*3/2 {
+			// A timer that rings late says that this process was not given the
+			// processor: the answer may lie there unread.
+			if grace && time.Since(start) > s.opts.Timeout*11/10 {
 				c.timer.Reset(s.opts.Timeout)
 				continue
 			}
