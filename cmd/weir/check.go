@@ -14,6 +14,7 @@ import (
 	"weir.dev/weir/cmd/weir/internal/finding"
 	"weir.dev/weir/cmd/weir/internal/kube"
 	"weir.dev/weir/cmd/weir/internal/local"
+	"weir.dev/weir/cmd/weir/internal/manifest"
 	"weir.dev/weir/cmd/weir/internal/term"
 )
 
@@ -31,12 +32,15 @@ func checkCommand() *cobra.Command {
 it finds: each with a code that stays the same, and what to do about it. With -f
 it checks policy files and needs no cluster. It exits with 1 when anything is an
 error.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []finding.Finding
-			var err error
+			err := term.CheckFormat(output)
+			if err != nil {
+				return err
+			}
 			if len(files) > 0 {
-				all, err = checkFiles(cmd.Context(), files, cmd.InOrStdin())
+				all, err = checkFiles(cmd.Context(), files, cmd.InOrStdin(), cmd.ErrOrStderr())
 			} else {
 				all, err = checkCluster(cmd.Context(), &flags, cmd.ErrOrStderr())
 			}
@@ -59,7 +63,7 @@ error.`,
 	}
 	flags.Add(c.Flags())
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file to check without a cluster; may be given several times, - is standard input")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them, to check without a cluster; may be given several times, - is standard input")
 	return c
 }
 
@@ -88,25 +92,53 @@ func checkCluster(ctx context.Context, flags *kube.Flags, progress io.Writer) ([
 }
 
 // checkFiles is what the API server and the operator would say of files.
-func checkFiles(ctx context.Context, paths []string, stdin io.Reader) ([]finding.Finding, error) {
+func checkFiles(ctx context.Context, paths []string, stdin io.Reader, notes io.Writer) ([]finding.Finding, error) {
 	files, err := local.NewFiles(paths)
 	if err != nil {
 		return nil, err
 	}
+	files.Several = true
 	policies, err := files.Read(ctx, stdin)
-	if err != nil {
-		var all []finding.Finding
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			all = append(all, finding.New(finding.MalformedPolicy, "file", "%s", line))
-		}
-		return all, nil
+	var malformed local.Malformed
+	if errors.As(err, &malformed) {
+		return checkMalformed(malformed), nil
 	}
-	result, err := local.Compile(policies, local.Implied(policies), local.Settings{})
 	if err != nil {
 		return nil, err
 	}
+	printSkipped(term.New(notes), policies)
 	var all []finding.Finding
-	for _, v := range result.Verdicts {
+	verdicts := 0
+	for _, p := range policies.Split() {
+		result, err := local.Compile(p, local.Implied(p), local.Settings{})
+		if err != nil {
+			return nil, err
+		}
+		verdicts += len(result.Verdicts)
+		all = append(all, checkVerdicts(p, result.Verdicts)...)
+	}
+	if verdicts == 0 {
+		all = append(all, finding.New(finding.NothingToCheck, strings.Join(paths, " "), "There is no policy in it."))
+	}
+	return all, nil
+}
+
+func checkMalformed(errs local.Malformed) []finding.Finding {
+	var all []finding.Finding
+	for _, err := range errs {
+		subject, message := "files", err.Error()
+		var at *manifest.Error
+		if errors.As(err, &at) {
+			subject, message = at.Where(), at.What()
+		}
+		all = append(all, finding.New(finding.MalformedPolicy, subject, "%s", message))
+	}
+	return all
+}
+
+func checkVerdicts(policies local.Policies, verdicts []local.Verdict) []finding.Finding {
+	var all []finding.Finding
+	for _, v := range verdicts {
 		subject := v.Kind + "/" + policies.Namespace + "/" + v.Name
 		switch {
 		case !v.Accepted:
@@ -115,7 +147,7 @@ func checkFiles(ctx context.Context, paths []string, stdin io.Reader) ([]finding
 			all = append(all, finding.New(finding.AcceptedButWarned, subject, "%s", v.Message))
 		}
 	}
-	return all, nil
+	return all
 }
 
 func printFindings(w io.Writer, all []finding.Finding) {

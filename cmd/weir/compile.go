@@ -24,12 +24,12 @@ func compileCommand() *cobra.Command {
 		Long: `Compile prints, as JSON, the snapshot that the operator would send to a pod
 behind all Services that the policies name. weir-sidecar --snapshot serves it.
 What was not accepted is said on standard error, and makes the exit code 1.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return compileFiles(cmd.Context(), files, redis, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file; may be given several times, - is standard input")
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
 	c.Flags().StringVarP(&out, "out", "o", "-", "where the snapshot goes; - is standard output")
 	c.Flags().StringVar(&redis, "redis", "", "HOST:PORT of the store, without credentials (default: the sidecar's memory)")
 	return c
@@ -72,7 +72,12 @@ func compileFiles(ctx context.Context, paths []string, redis, out string, stdin 
 	if err != nil {
 		return err
 	}
-	printVerdicts(term.New(stderr), result.Verdicts)
+	p := term.New(stderr)
+	printSkipped(p, policies)
+	printVerdicts(p, result.Verdicts)
+	if len(result.Verdicts) == 0 {
+		p.Printf("The files hold no policy: this snapshot lets everything pass.\n")
+	}
 	for _, v := range result.Verdicts {
 		if !v.Accepted {
 			return errors.New("at least one policy was not accepted, see above")

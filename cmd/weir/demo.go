@@ -24,7 +24,7 @@ func demoCommand() *cobra.Command {
 		Long: `Demo starts a shop and a sidecar in this process, applies the sample policy,
 sends requests and shows what happens. On a terminal it waits for Enter between
 the parts; without one it never waits.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDemo(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
@@ -55,7 +55,8 @@ func runDemo(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		if term.Interactive(in) && i < len(stops)-1 {
 			p.Printf("\n%s", p.Faint("Enter goes on "))
-			if _, err := keys.ReadString('\n'); err != nil {
+			if !enter(ctx, keys) {
+				p.Printf("\n")
 				return nil
 			}
 		}
@@ -64,10 +65,28 @@ func runDemo(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 	}
 	p.Heading("Next")
-	p.Printf(`  weir run -f config/samples/ratelimitpolicy.yaml --listener name=payments/http,listen=127.0.0.1:8080,upstream=127.0.0.1:9000
-  make demo       the same on a one-node Kubernetes
+	p.Printf(`The same before an application of your own on port 9000; it follows the file while you edit it:
+  go run ./cmd/weir run -f config/samples/ratelimitpolicy.yaml \
+    --listener name=payments/http,listen=127.0.0.1:8080,upstream=127.0.0.1:9000
+The same on real pods, on a one-node Kubernetes (Linux, root):
+  make demo
 `)
 	return nil
+}
+
+// enter waits for a line, and not when ctx ends or nothing more can come.
+func enter(ctx context.Context, keys *bufio.Reader) bool {
+	read := make(chan error, 1)
+	go func() {
+		_, err := keys.ReadString('\n')
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		return err == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func parts() []part {
@@ -102,20 +121,25 @@ func pay(client string, n int) func(context.Context, *tour.Shop, *term.Printer) 
 
 func apply(policy string) func(context.Context, *tour.Shop, *term.Printer) error {
 	return func(ctx context.Context, s *tour.Shop, p *term.Printer) error {
-		message, err := s.Apply(ctx, []byte(policy))
+		warning, err := s.Apply(ctx, []byte(policy))
 		if err != nil {
 			return err
 		}
-		p.Printf("%s %s\n", p.Good("ok"), message)
+		p.Printf("%s The policy is accepted.\n", p.Good("ok"))
+		if warning != "" {
+			p.Printf("%s %s\n", p.Warn("!"), warning)
+		}
 		return nil
 	}
 }
 
 func edit(sample, from, to, client string, n int) func(context.Context, *tour.Shop, *term.Printer) error {
 	return func(ctx context.Context, s *tour.Shop, p *term.Printer) error {
-		if err := apply(strings.Replace(sample, from, to, 1))(ctx, s, p); err != nil {
+		// The warning was shown when the policy was applied first.
+		if _, err := s.Apply(ctx, []byte(strings.Replace(sample, from, to, 1))); err != nil {
 			return err
 		}
+		p.Printf("%s The policy is accepted.\n\n", p.Good("ok"))
 		if err := pay(client, n)(ctx, s, p); err != nil {
 			return err
 		}
@@ -149,7 +173,7 @@ func problem(client string) func(context.Context, *tour.Shop, *term.Printer) err
 				p.Printf("%s: %s\n", name, v)
 			}
 		}
-		p.Printf("\n%s\n", a.Body)
+		p.Printf("\n%s\n", bytes.TrimSpace(a.Body))
 		return nil
 	}
 }

@@ -35,7 +35,7 @@ templates, by the same function that the webhook calls. What it did, and why not
 where it did not, goes to standard error. Pods that are injected this way still
 need the ConfigMap ` + podspec.ConfigMapCA + ` in their namespace, which the operator writes
 where the namespace is labelled ` + podspec.LabelInject + `=` + podspec.InjectEnabled + `.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -30,6 +30,19 @@ func main() {
 	}
 }
 
+// noArgs says what is wrong in the words of the one who typed it: mostly it is a
+// second file after one -f.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if c.Flags().Lookup("filename") != nil {
+		hint = "; each file has a -f of its own"
+	}
+	return fmt.Errorf("%q is too much: %s takes flags only%s", args[0], c.CommandPath(), hint)
+}
+
 func root() *cobra.Command {
 	use := "weir"
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
@@ -43,6 +56,9 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		Version:       version,
 	}
-	c.AddCommand(demoCommand(), runCommand(), compileCommand(), statusCommand(), checkCommand(), injectCommand())
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
+	})
+	c.AddCommand(demoCommand(), runCommand(), compileCommand(), statusCommand(), checkCommand(), injectCommand(), versionCommand())
 	return c
 }

@@ -87,6 +87,7 @@ func TestCheckFiles(t *testing.T) {
 		"malformed":   {strings.Replace(withLimit(5), "limit: 5", "limit: five", 1), finding.MalformedPolicy},
 		"unsupported": {strings.Replace(withLimit(5), "window: 3600s", "window: 3600s, replays: Free", 1), finding.NotAccepted},
 		"warned":      {withLimit(5), finding.AcceptedButWarned},
+		"no policy":   {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", finding.NothingToCheck},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := execute(t, test.in, "check", "-f", "-", "-o", "json")
@@ -101,6 +102,63 @@ func TestCheckFiles(t *testing.T) {
 				t.Errorf("level %s and error %v do not agree", got[0].Level, err)
 			}
 		})
+	}
+}
+
+func TestCheckNamesFileAndLine(t *testing.T) {
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "a.yaml"), withLimit(5))
+	write(t, filepath.Join(folder, "b.yaml"), "# another namespace\n"+strings.NewReplacer("shop", "bank", "limit: 5", "limit: -5").Replace(withLimit(5)))
+	write(t, filepath.Join(folder, "README"), "no manifest")
+	out, _, err := execute(t, "", "check", "-f", folder)
+	if want := filepath.Join(folder, "b.yaml") + ":7\n  RateLimitPolicy bank/payments: spec.limits[0].limit"; err == nil || !strings.Contains(out, want) {
+		t.Errorf("%v, want %q in:\n%s", err, want, out)
+	}
+	write(t, filepath.Join(folder, "b.yaml"), strings.ReplaceAll(withLimit(5), "shop", "bank"))
+	out, _, err = execute(t, "", "check", "-f", folder, "-o", "json")
+	if err != nil || !strings.Contains(out, "RateLimitPolicy/shop/payments") || !strings.Contains(out, "RateLimitPolicy/bank/payments") {
+		t.Errorf("%v, want both namespaces in:\n%s", err, out)
+	}
+}
+
+// What is typed wrong is refused before anything is done, in words that help.
+func TestUsage(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	good := policyFile(t, withLimit(5))
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	write(t, kubeconfig, "apiVersion: v1\nkind: Config\ncontexts: [{name: dev, context: {cluster: dev}}]\nclusters: [{name: dev, cluster: {server: https://127.0.0.1:1}}]\n")
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"two files, one -f":   {[]string{"check", "-f", good, "other.yaml"}, "-f of its own"},
+		"file that is away":   {[]string{"check", "-f", "nowhere.yaml"}, "nowhere.yaml: no such file"},
+		"folder of nothing":   {[]string{"check", "-f", t.TempDir()}, "no *.yaml"},
+		"format":              {[]string{"status", "-o", "wide"}, "table, json or yaml"},
+		"format of files":     {[]string{"check", "-f", good, "-o", "xml"}, "table, json or yaml"},
+		"unknown flag":        {[]string{"run", "--listen", "x"}, "weir run --help"},
+		"no kubeconfig":       {[]string{"status"}, "there is no kubeconfig"},
+		"context that is not": {[]string{"check", "--kubeconfig", kubeconfig, "--context", "prod"}, `no context "prod"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := execute(t, "", test.args...)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q\n%s", err, test.want, out)
+			}
+		})
+	}
+}
+
+func TestVersionWithoutACluster(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	out, _, err := execute(t, "", "version")
+	if err != nil || !strings.Contains(out, "client    dev\n") || !strings.Contains(out, "there is no kubeconfig") {
+		t.Errorf("%v: %q", err, out)
+	}
+	if out, _, err = execute(t, "", "version", "--client"); err != nil || out != "client    dev\n" {
+		t.Errorf("%v: %q", err, out)
 	}
 }
 

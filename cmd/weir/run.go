@@ -10,14 +10,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/cmd/weir/internal/local"
 	"weir.dev/weir/cmd/weir/internal/plane"
 	"weir.dev/weir/cmd/weir/internal/term"
+	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/sidecar/admin"
 )
 
@@ -43,12 +46,12 @@ Without --redis, counters are in this process's memory. Processes that share a
 Redis are one system: a policy's counters are found by its namespace and name.
 --replicas says how many such processes there are, for failurePolicy
 LocalFallback.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "policy file; may be given several times, - is standard input")
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
 	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|auto]; may be given several times")
 	c.Flags().StringVar(&f.redis, "redis", "", "HOST:PORT or redis:// URL; several, with commas, are nodes of one Redis Cluster (default: memory)")
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
@@ -137,11 +140,32 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if err := r.plane.Apply(result.Snapshot, r.redis.Secrets, peers); err != nil {
 		return err
 	}
-	for _, s := range policies.Skipped {
-		r.out.Printf("%s %s\n", r.out.Warn("skipped"), s)
-	}
+	printSkipped(r.out, policies)
 	printVerdicts(r.out, result.Verdicts)
+	if len(result.Verdicts) == 0 {
+		r.out.Printf("The files hold no policy: everything passes.\n")
+	}
+	for _, v := range result.Verdicts {
+		if v.Reason == string(v1alpha1.ReasonTargetNotFound) {
+			r.out.Printf("%s Here a Service's port is the name of a --listener; there are: %s\n", r.out.Warn("!"), listenerNames(r.listeners))
+			break
+		}
+	}
 	return nil
+}
+
+func listenerNames(all []local.Listener) string {
+	var names []string
+	for _, l := range all {
+		names = append(names, l.Name())
+	}
+	return strings.Join(names, ", ")
+}
+
+func printSkipped(p *term.Printer, policies local.Policies) {
+	for _, s := range policies.Skipped {
+		p.Printf("%s %s\n", p.Warn("skipped"), s)
+	}
 }
 
 func printVerdicts(p *term.Printer, verdicts []local.Verdict) {
@@ -153,10 +177,15 @@ func printVerdicts(p *term.Printer, verdicts []local.Verdict) {
 		case v.Warning:
 			word = p.Warn("accepted")
 		}
-		p.Printf("%s %s %s: %s: %s\n", word, v.Kind, v.Name, v.Reason, v.Message)
-	}
-	if len(verdicts) == 0 {
-		p.Printf("The files hold no policy: everything passes.\n")
+		if v.Accepted && !v.Warning {
+			p.Printf("%s %s %s\n", word, v.Kind, v.Name)
+			continue
+		}
+		message := v.Reason + ": " + v.Message
+		if v.Accepted {
+			message = strings.TrimPrefix(v.Message, compile.AcceptedMessage+" ")
+		}
+		p.Printf("%s %s %s: %s\n", word, v.Kind, v.Name, message)
 	}
 }
 

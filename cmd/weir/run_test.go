@@ -33,6 +33,7 @@ func withLimit(n int) string { return strings.Replace(limitPolicy, "LIMIT", fmt.
 type weirRun struct {
 	address string
 	lines   chan string
+	said    []string // what await has seen
 	stop    func() error
 }
 
@@ -72,6 +73,7 @@ func (r *weirRun) await(t *testing.T, text string) string {
 			if !ok {
 				t.Fatalf("weir run ended without saying %q", text)
 			}
+			r.said = append(r.said, line)
 			if strings.Contains(line, text) {
 				return line
 			}
@@ -215,6 +217,19 @@ func decisions(t *testing.T, admin string) string {
 	return strings.Join(lines, "")
 }
 
+// A policy whose target is no listener is said, and the listeners there are.
+func TestRunNamesItsListeners(t *testing.T) {
+	file := policyFile(t, strings.Replace(withLimit(3), "[{name: payments}]", "[{name: orders}]", 1))
+	run := startRun(t, "localhost:9", "-f", file)
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+	if text := strings.Join(run.said, "\n"); !strings.Contains(text, "refused RateLimitPolicy payments: TargetNotFound") ||
+		!strings.Contains(text, "there are: payments/http") {
+		t.Errorf("it says %s", text)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	good := policyFile(t, withLimit(3))
 	bad := policyFile(t, strings.Replace(withLimit(3), "limit: 3", "limit: -3", 1))
@@ -228,6 +243,8 @@ func TestRunRefuses(t *testing.T) {
 		"bad policy":        {[]string{"-f", bad, "--listener", listener}, []string{bad, "spec.limits[0].limit"}},
 		"missing file":      {[]string{"-f", "/nowhere.yaml", "--listener", listener}, []string{"/nowhere.yaml"}},
 		"listener by words": {[]string{"-f", good, "--listener", "payments"}, []string{"payments", "key=value"}},
+		"upstream by URL":   {[]string{"-f", good, "--listener", "name=payments/http,listen=127.0.0.1:0,upstream=http://localhost:9"}, []string{"upstream", "HOST:PORT"}},
+		"port alone":        {[]string{"-f", good, "--listener", "name=payments/http,listen=8080,upstream=localhost:9"}, []string{"listen \"8080\"", "HOST:PORT"}},
 		"protocol to come":  {[]string{"-f", good, "--listener", listener + ",protocol=thrift"}, []string{"thrift", "not supported"}},
 		"scheme of redis":   {[]string{"-f", good, "--listener", listener, "--redis", "http://x"}, []string{"--redis", "redis://"}},
 		"no replicas":       {[]string{"-f", good, "--listener", listener, "--replicas", "0"}, []string{"--replicas"}},

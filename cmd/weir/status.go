@@ -26,8 +26,11 @@ func statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show which policies are enforced, and which pod has acked what",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := term.CheckFormat(output); err != nil {
+				return err
+			}
 			cluster, err := flags.Open()
 			if err != nil {
 				return err

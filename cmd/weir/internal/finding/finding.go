@@ -41,6 +41,7 @@ const (
 	PartlyProgrammed   Code = "WEIR0303"
 	AcceptedButWarned  Code = "WEIR0304"
 	MalformedPolicy    Code = "WEIR0305"
+	NothingToCheck     Code = "WEIR0306"
 	NamespacesTrust    Code = "WEIR0401"
 	DevBackendsEnabled Code = "WEIR0402"
 )
@@ -84,7 +85,9 @@ func known(c Code) about {
 	case AcceptedButWarned:
 		return about{Warning, "Read the message and decide whether it is meant so."}
 	case MalformedPolicy:
-		return about{Error, "The API server would refuse it: correct the field."}
+		return about{Error, "The API server would refuse it: correct what the message names."}
+	case NothingToCheck:
+		return about{Warning, "Did you mean another file? Policies are RateLimitPolicy, IdempotencyPolicy and CallbackRoute of weir.dev/v1alpha1."}
 	case NamespacesTrust:
 		return about{Info, "Give each namespace credentials of its own (namespaceCredentials) if they must not trust each other."}
 	case DevBackendsEnabled:

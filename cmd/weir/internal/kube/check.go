@@ -109,6 +109,20 @@ func (c *Cluster) checkOperator(ctx context.Context) ([]finding.Finding, error) 
 	return all, nil
 }
 
+// OperatorVersion is the image that the operator is meant to run, and how much of
+// it runs.
+func (c *Cluster) OperatorVersion(ctx context.Context) (string, error) {
+	var d appsv1.Deployment
+	if err := c.Get(ctx, client.ObjectKey{Namespace: c.System, Name: operatorName}, &d); err != nil {
+		return "", err
+	}
+	image := ""
+	if containers := d.Spec.Template.Spec.Containers; len(containers) > 0 {
+		image = containers[0].Image
+	}
+	return fmt.Sprintf("%s (%d of %d replicas ready in %s)", image, d.Status.ReadyReplicas, *d.Spec.Replicas, c.System), nil
+}
+
 func (c *Cluster) checkWebhook(ctx context.Context) ([]finding.Finding, error) {
 	var w admissionv1.MutatingWebhookConfiguration
 	err := c.Get(ctx, client.ObjectKey{Name: webhookName}, &w)

@@ -7,7 +7,9 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/pflag"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -15,6 +17,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -40,6 +43,9 @@ func (f *Flags) Add(s *pflag.FlagSet) {
 	s.StringVar(&f.System, "weir-namespace", "weir-system", "namespace that Weir is installed in")
 }
 
+// requestTimeout is for one request to the API server.
+const requestTimeout = 15 * time.Second
+
 // Cluster is an open connection.
 type Cluster struct {
 	client.Client
@@ -55,7 +61,14 @@ func (f *Flags) Open() (*Cluster, error) {
 	rules.ExplicitPath = f.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.Context})
 	config, err := loader.ClientConfig()
-	if err != nil {
+	raw, _ := loader.RawConfig() // its error is err too
+	_, known := raw.Contexts[f.Context]
+	switch {
+	case len(raw.Contexts) > 0 && f.Context != "" && !known:
+		return nil, fmt.Errorf("no cluster to talk to: the kubeconfig has no context %q; `kubectl config get-contexts` lists those it has", f.Context)
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no cluster to talk to: there is no kubeconfig; name one with --kubeconfig or KUBECONFIG")
+	case err != nil:
 		return nil, fmt.Errorf("no cluster to talk to: %w", err)
 	}
 	ns := f.Namespace
@@ -77,7 +90,10 @@ func (f *Flags) Open() (*Cluster, error) {
 			return nil, err
 		}
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	// A server that does not answer is said before anybody takes this for hung.
+	patient := rest.CopyConfig(config)
+	patient.Timeout = requestTimeout
+	c, err := client.New(patient, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
@@ -94,7 +110,10 @@ func (c *Cluster) Policies(ctx context.Context) ([]v1alpha1.RateLimitPolicy, []v
 	var cb v1alpha1.CallbackRouteList
 	for _, l := range []client.ObjectList{&rl, &id, &cb} {
 		if err := c.List(ctx, l, c.In()); err != nil {
-			return nil, nil, nil, fmt.Errorf("list policies (is Weir installed? `kubectl weir check` tells): %w", err)
+			if meta.IsNoMatchError(err) {
+				return nil, nil, nil, errors.New("this cluster has no RateLimitPolicy, IdempotencyPolicy and CallbackRoute: Weir is not installed in it, or not whole; `kubectl weir check` says what is missing")
+			}
+			return nil, nil, nil, fmt.Errorf("list policies: %w", err)
 		}
 	}
 	return rl.Items, id.Items, cb.Items, nil

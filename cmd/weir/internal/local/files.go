@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -29,12 +30,22 @@ type Policies struct {
 
 // Files reads policies again whenever one of the files has changed.
 type Files struct {
+	// Several namespaces may be in the files; by default that is an error.
+	Several bool
+
 	paths   []string
 	decoder *manifest.Decoder
 	last    []byte
 }
 
-// NewFiles prepares to read paths; "-" is standard input.
+// file is what was found at a path.
+type file struct {
+	path string
+	text []byte
+}
+
+// NewFiles prepares to read paths; "-" is standard input, and a folder stands
+// for the manifests in it.
 func NewFiles(paths []string) (*Files, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("no file is given; name at least one with -f")
@@ -43,18 +54,28 @@ func NewFiles(paths []string) (*Files, error) {
 	return &Files{paths: paths, decoder: d}, err
 }
 
-// Read decodes all files. Every error is a line with file, document and field.
+// Malformed is what is wrong with files that could be read: mostly
+// *manifest.Error, each a line with file and field.
+type Malformed []error
+
+func (m Malformed) Error() string { return errors.Join(m...).Error() }
+
+// Unwrap is for errors.Is and errors.As.
+func (m Malformed) Unwrap() []error { return m }
+
+// Read decodes all files. What is wrong in them is Malformed.
 func (f *Files) Read(ctx context.Context, stdin io.Reader) (Policies, error) {
-	content, err := f.content(stdin)
+	files, err := f.content(stdin)
 	if err != nil {
 		return Policies{}, err
 	}
-	f.last = bytes.Join(content, []byte{0})
+	f.last = fingerprint(files)
 	var all Policies
-	var errs []error
+	var errs Malformed
 	from := map[string]string{}
-	for i, path := range f.paths {
-		r, es := f.decoder.Decode(ctx, path, content[i])
+	for _, file := range files {
+		path := file.path
+		r, es := f.decoder.Decode(ctx, path, file.text)
 		errs = append(errs, es...)
 		for _, o := range r.Objects {
 			id := fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())
@@ -69,28 +90,90 @@ func (f *Files) Read(ctx context.Context, stdin io.Reader) (Policies, error) {
 		}
 	}
 	if len(errs) > 0 {
-		return Policies{}, errors.Join(errs...)
+		return Policies{}, errs
+	}
+	if f.Several {
+		return all, nil
 	}
 	all.Namespace, err = oneNamespace(all.Objects)
 	return all, err
 }
 
-func (f *Files) content(stdin io.Reader) ([][]byte, error) {
-	var all [][]byte
-	for _, path := range f.paths {
-		var b []byte
-		var err error
-		if path == "-" {
-			b, err = io.ReadAll(stdin)
-		} else {
-			b, err = os.ReadFile(path)
+// Split gives the policies of each namespace, for those who may have Several.
+func (p Policies) Split() []Policies {
+	var all []Policies
+	at := map[string]int{}
+	for _, o := range p.Objects {
+		i, known := at[o.GetNamespace()]
+		if !known {
+			i = len(all)
+			at[o.GetNamespace()] = i
+			all = append(all, Policies{Namespace: o.GetNamespace()})
 		}
+		all[i].Objects = append(all[i].Objects, o)
+	}
+	return all
+}
+
+func (f *Files) content(stdin io.Reader) ([]file, error) {
+	var all []file
+	for _, path := range f.paths {
+		if path == "-" {
+			text, err := io.ReadAll(stdin)
+			if err != nil {
+				return nil, fmt.Errorf("read standard input: %w", err)
+			}
+			all = append(all, file{path, text})
+			continue
+		}
+		names, err := manifestsAt(path)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, b)
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, file{name, text})
+		}
 	}
 	return all, nil
+}
+
+// manifestsAt is path itself, or as kubectl has it what a folder directly holds
+// of *.yaml, *.yml and *.json.
+func manifestsAt(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		switch filepath.Ext(e.Name()) {
+		case ".yaml", ".yml", ".json":
+			if !e.IsDir() {
+				names = append(names, filepath.Join(path, e.Name()))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the folder %s holds no *.yaml, *.yml or *.json", path)
+	}
+	return names, nil
+}
+
+func fingerprint(files []file) []byte {
+	var b bytes.Buffer
+	for _, f := range files {
+		fmt.Fprintf(&b, "%q %d ", f.path, len(f.text))
+		b.Write(f.text)
+	}
+	return b.Bytes()
 }
 
 // Changed waits until a file's content differs from what Read has seen, looking
@@ -112,8 +195,8 @@ func (f *Files) Changed(ctx context.Context, period time.Duration) bool {
 			return false
 		case <-tick.C:
 		}
-		content, err := f.content(nil)
-		if err == nil && !bytes.Equal(f.last, bytes.Join(content, []byte{0})) {
+		files, err := f.content(nil)
+		if err == nil && !bytes.Equal(f.last, fingerprint(files)) {
 			return true
 		}
 	}

@@ -5,7 +5,6 @@ package local
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -17,7 +16,7 @@ type Listener struct {
 	Service, Port string
 	// Listen is host:port.
 	Listen string
-	// Upstream is the application's address.
+	// Upstream is host:port of the application.
 	Upstream string
 	// Protocol is http, h2c, thrift or auto; empty: http.
 	Protocol string
@@ -32,7 +31,7 @@ func ParseListener(s string) (Listener, error) {
 	for _, part := range strings.Split(s, ",") {
 		k, v, ok := strings.Cut(part, "=")
 		if !ok || v == "" {
-			return l, fmt.Errorf("--listener %q: %q is not key=value", s, part)
+			return l, fmt.Errorf("--listener %q: %q is not key=value; it looks like name=payments/http,listen=127.0.0.1:8080,upstream=127.0.0.1:9000", s, part)
 		}
 		switch k {
 		case "name":
@@ -62,11 +61,11 @@ func (l Listener) check(s string) error {
 	case l.Upstream == "":
 		return fmt.Errorf("--listener %q: upstream is missing, as in upstream=127.0.0.1:9000", s)
 	}
-	if _, err := netip.ParseAddrPort(l.Upstream); err != nil {
-		return fmt.Errorf("--listener %q: upstream is an IP address and a port, as in 127.0.0.1:9000: %w", s, err)
+	if host, port, err := net.SplitHostPort(l.Listen); err != nil || !isPort(port, 0) || strings.Contains(host, "/") {
+		return fmt.Errorf("--listener %q: listen %q is not HOST:PORT, as in 127.0.0.1:8080", s, l.Listen)
 	}
-	if _, _, err := net.SplitHostPort(l.Listen); err != nil {
-		return fmt.Errorf("--listener %q: listen is an address and a port, as in 127.0.0.1:8080: %w", s, err)
+	if host, port, err := net.SplitHostPort(l.Upstream); err != nil || !isPort(port, 1) || host == "" || strings.Contains(host, "/") {
+		return fmt.Errorf("--listener %q: upstream %q is not HOST:PORT, as in 127.0.0.1:9000", s, l.Upstream)
 	}
 	switch l.Protocol {
 	case "", "http", "auto":
@@ -75,6 +74,11 @@ func (l Listener) check(s string) error {
 		return fmt.Errorf("--listener %q: protocol %s is not supported by this version of Weir; use http", s, l.Protocol)
 	}
 	return fmt.Errorf("--listener %q: protocol %q is not known; use http or auto", s, l.Protocol)
+}
+
+func isPort(s string, least uint64) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n >= least
 }
 
 // number returns the port's number when the listener is named by number.

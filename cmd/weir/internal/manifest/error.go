@@ -32,7 +32,15 @@ type Error struct {
 
 // Error gives file:line, object, path and message in one line.
 func (e *Error) Error() string {
-	parts := []string{fmt.Sprintf("%s:%d", e.File, e.Line)}
+	return e.Where() + ": " + e.What()
+}
+
+// Where is file:line.
+func (e *Error) Where() string { return fmt.Sprintf("%s:%d", e.File, e.Line) }
+
+// What is object, path and message.
+func (e *Error) What() string {
+	var parts []string
 	for _, part := range []string{e.Object, e.Path} {
 		if part != "" {
 			parts = append(parts, part)

@@ -6,6 +6,7 @@
 package term
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,12 +78,26 @@ func (p *Printer) Step(what string, do func() error) error {
 
 // Table prints rows under a header in aligned columns.
 func (p *Printer) Table(header []string, rows [][]string) {
-	t := tabwriter.NewWriter(p.w, 0, 4, 2, ' ', 0)
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(header, "\t"))
 	for _, r := range rows {
 		fmt.Fprintln(t, strings.Join(r, "\t"))
 	}
 	_ = t.Flush()
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(p.w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// CheckFormat refuses what is neither "table" nor known to Encode, before any
+// work is done for it.
+func CheckFormat(format string) error {
+	switch format {
+	case "table", "json", "yaml":
+		return nil
+	}
+	return fmt.Errorf("--output %q is not known; use table, json or yaml", format)
 }
 
 // Encode prints v as "json" or "yaml".
@@ -100,5 +115,5 @@ func Encode(w io.Writer, format string, v any) error {
 		_, err = w.Write(b)
 		return err
 	}
-	return fmt.Errorf("--output %s is not known; use table, json or yaml", format)
+	return CheckFormat(format)
 }

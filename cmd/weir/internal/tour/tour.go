@@ -22,6 +22,7 @@ import (
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/cmd/weir/internal/local"
 	"weir.dev/weir/cmd/weir/internal/plane"
+	"weir.dev/weir/controllers/compile"
 )
 
 // Shop is what is on the stage.
@@ -80,8 +81,8 @@ func payment(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"paid":true,"path":%q}`+"\n", r.URL.Path)
 }
 
-// Apply is `kubectl apply` and what the operator does then. It returns what
-// Accepted would say.
+// Apply is `kubectl apply` and what the operator does then. It returns the
+// warning that Accepted would have, if any.
 func (s *Shop) Apply(ctx context.Context, policy []byte) (string, error) {
 	if err := os.WriteFile(s.policyFile(), policy, 0o600); err != nil {
 		return "", err
@@ -102,7 +103,10 @@ func (s *Shop) Apply(ctx context.Context, policy []byte) (string, error) {
 	if err := s.plane.Apply(r.Snapshot, nil, nil); err != nil {
 		return "", err
 	}
-	return r.Verdicts[0].Reason + ": " + r.Verdicts[0].Message, nil
+	if v := r.Verdicts[0]; v.Warning {
+		return strings.TrimPrefix(v.Message, compile.AcceptedMessage+" "), nil
+	}
+	return "", nil
 }
 
 // Shadow says what would have been denied.
