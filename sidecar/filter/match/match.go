@@ -104,11 +104,25 @@ func (m *Matcher) method(r *rule, method []byte) bool {
 		return true
 	}
 	for _, want := range m.methods[r.methods.from:r.methods.to] {
-		if string(method) == want {
+		if sameMethod(method, want) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameMethod compares without case. Methods have one, but ASP.NET Core, Symfony and
+// Django take "post" for POST, and their limit must not be escaped by it.
+func sameMethod(method []byte, want string) bool {
+	if len(method) != len(want) {
+		return false
+	}
+	for i, c := range method {
+		if lower(c) != lower(want[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *Matcher) header(r *rule, h exchange.Headers) bool {
