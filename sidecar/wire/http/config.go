@@ -27,8 +27,8 @@ type Config struct {
 	Ports exchange.Ports
 
 	OnMissingConfig MissingConfig
-	// MissingConfigWait is how long a connection waits for the first snapshot:
-	// 10 s; negative: not at all.
+	// MissingConfigWait is how long after New connections wait for the first
+	// snapshot: 10 s; negative: not at all. Later ones are decided at once.
 	MissingConfigWait time.Duration
 
 	// HeadBytes bounds the head of a request and of a response: 16 KiB. A

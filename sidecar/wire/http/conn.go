@@ -222,9 +222,10 @@ func (c *conn) splice() {
 	<-retired
 }
 
-// awaitConfig waits for the first snapshot.
+// awaitConfig waits for the first snapshot, as long as the server is new: a pod
+// that has waited its time says so, and must not keep every connection waiting.
 func (c *conn) awaitConfig() (*exchange.Port, MissingConfig) {
-	if wait := c.s.cfg.MissingConfigWait; wait > 0 {
+	if wait := c.s.cfg.MissingConfigWait - time.Since(c.s.started); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {

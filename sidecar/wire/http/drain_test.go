@@ -11,6 +11,7 @@ import (
 	nethttp "net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
@@ -169,6 +170,21 @@ func TestMissingConfig(t *testing.T) {
 		time.AfterFunc(20*time.Millisecond, func() { close(p.ready) })
 		if resp := get(t, front); resp.StatusCode != 403 {
 			t.Errorf("got %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestMissingConfigWaitsOnce: what the server has waited, its later connections
+// do not wait again.
+func TestMissingConfigWaitsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Ports: &ports{ready: make(chan struct{})}})
+		for i, want := range []time.Duration{10 * time.Second, 0} {
+			start := time.Now()
+			(&conn{s: s}).awaitConfig()
+			if got := time.Since(start); got != want {
+				t.Errorf("connection %d: waited %v, want %v", i+1, got, want)
+			}
 		}
 	})
 }

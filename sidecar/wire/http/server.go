@@ -24,6 +24,8 @@ type Server struct {
 	txns     sync.Pool
 	buffered atomic.Int64
 	draining atomic.Bool
+	// started is when the wait for a first snapshot began.
+	started time.Time
 
 	// ctx ends when Shutdown gives up waiting.
 	ctx    context.Context
@@ -43,10 +45,11 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg.setDefaults()
 	s := &Server{
-		cfg:   cfg,
-		conns: map[*conn]struct{}{},
-		pools: map[string]*pool{},
-		empty: make(chan struct{}),
+		cfg:     cfg,
+		started: time.Now(),
+		conns:   map[*conn]struct{}{},
+		pools:   map[string]*pool{},
+		empty:   make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.txns.New = func() any { return newTxn(s) }
