@@ -182,6 +182,20 @@ func pay(t *testing.T, ns, host, who string, n int) (map[int]int, []response) {
 	return count, all
 }
 
+// limited lets a new client send three payments more than a limit of its
+// policy. A Service that kube-proxy has just heard of, or a store that was slow
+// once on a machine that is busy, gets another chance.
+func limited(t *testing.T, ns, host string, limit int) {
+	t.Helper()
+	eventually(t, 30*time.Second, "limit of "+host, func() error {
+		count, _ := pay(t, ns, host, unique(t), limit+3)
+		if count[200] != limit || count[429] != 3 {
+			return fmt.Errorf("got %v, want %d times 200 and 3 times 429", count, limit)
+		}
+		return nil
+	})
+}
+
 // unique is a client id that no test has used before.
 func unique(t *testing.T) string {
 	return fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano())

@@ -6,82 +6,9 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 	"time"
 )
-
-// Sidecars go on enforcing while there is no operator, also in a sidecar
-// container that is killed meanwhile and starts from its last good state.
-func TestOperatorGoneAndSidecarRestarted(t *testing.T) {
-	ns := namespace(t, "e2e-outage", inject)
-	client(t, ns)
-	deploy(t, ns, app{name: "shop", replicas: 1, port: 8080, targetPort: "8080"})
-	apply(t, ns, policy("payments", "shop", 5, ""))
-	waitProgrammed(t, ns, "payments")
-
-	kubectl(t, "scale", "-n", systemNamespace, "deployment/weir-operator", "--replicas=0")
-	t.Cleanup(func() {
-		kubectl(t, "scale", "-n", systemNamespace, "deployment/weir-operator", "--replicas=2")
-		kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=90s")
-	})
-	eventually(t, 60*time.Second, "no operator", func() error {
-		if out := kubectl(t, "get", "pods", "-n", systemNamespace, "-l", "app.kubernetes.io/component=operator", "-o", "name"); out != "" {
-			return fmt.Errorf("still there: %s", out)
-		}
-		return nil
-	})
-	if count, _ := pay(t, ns, "shop", unique(t), 8); count[200] != 5 {
-		t.Fatalf("without an operator: got %v, want 5 times 200", count)
-	}
-
-	if os.Getenv("E2E_NODE") == "" {
-		t.Skip("E2E_NODE does not say how to run a command on the node; killing the sidecar's process is left out")
-	}
-	pod := strings.TrimSpace(kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[0].metadata.name}"))
-	crashSidecar(t, ns, pod)
-	eventually(t, 60*time.Second, "ready again", func() error {
-		return podReady(t, ns, pod)
-	})
-	eventually(t, 20*time.Second, "limit from the last good state", func() error {
-		count, _ := pay(t, ns, "shop", unique(t), 8)
-		if count[200] != 5 || count[429] != 3 {
-			return fmt.Errorf("got %v, want 5 times 200 and 3 times 429", count)
-		}
-		return nil
-	})
-}
-
-// crashSidecar kills the sidecar's process on the node, as the kernel does when
-// memory runs out, and waits until the kubelet has counted a restart.
-func crashSidecar(t *testing.T, ns, pod string) {
-	t.Helper()
-	read := func(field string) string {
-		return kubectl(t, "get", "pod", pod, "-n", ns, "-o",
-			`jsonpath={.status.initContainerStatuses[?(@.name=="weir-sidecar")].`+field+`}`)
-	}
-	before := read("restartCount")
-	id := strings.TrimPrefix(read("containerID"), "containerd://")
-	if out, err := command("E2E_NODE", "", "ctr", "-a", "/run/containerd/containerd.sock", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	eventually(t, 60*time.Second, "a restart of the sidecar container", func() error {
-		if now := read("restartCount"); now == before {
-			return fmt.Errorf("restart count is still %s", now)
-		}
-		return nil
-	})
-}
-
-func podReady(t *testing.T, ns, pod string) error {
-	t.Helper()
-	out := kubectl(t, "get", "pod", pod, "-n", ns, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
-	if out != "True" {
-		return fmt.Errorf("pod %s: Ready is %q", pod, out)
-	}
-	return nil
-}
 
 // A rolling update under load fails no request.
 func TestRollingUpdateUnderLoad(t *testing.T) {
@@ -91,33 +18,44 @@ func TestRollingUpdateUnderLoad(t *testing.T) {
 	apply(t, ns, policy("payments", "shop", 1000000, ""))
 	waitProgrammed(t, ns, "payments")
 
+	done := load(t, ns, "30s", "http://shop/")
+	time.Sleep(2 * time.Second)
+	kubectl(t, "rollout", "restart", "-n", ns, "deployment/shop")
+	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=120s")
+	done()
+}
+
+// load sends requests for a while; the function it returns waits for the end and
+// fails the test for every one that got another answer than 200.
+func load(t *testing.T, ns, duration, url string) (done func()) {
+	t.Helper()
 	type result struct {
 		all []response
 		err error
 	}
-	done := make(chan result, 1)
+	results := make(chan result, 1)
 	go func() {
-		all, err := trySend(ns, "-summary", "-c", "4", "-d", "30s", "-H", "X-Client-Id: load", "http://shop/")
-		done <- result{all, err}
+		all, err := trySend(ns, "-summary", "-c", "4", "-d", duration, "-H", "X-Client-Id: load", url)
+		results <- result{all, err}
 	}()
-	time.Sleep(2 * time.Second)
-	kubectl(t, "rollout", "restart", "-n", ns, "deployment/shop")
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=120s")
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	total := 0
-	for _, x := range r.all {
-		total += x.Count
-		if x.Status != 200 {
-			t.Errorf("%d requests with status %d %s", x.Count, x.Status, x.Error)
+	return func() {
+		t.Helper()
+		r := <-results
+		if r.err != nil {
+			t.Fatal(r.err)
 		}
+		total := 0
+		for _, x := range r.all {
+			total += x.Count
+			if x.Status != 200 {
+				t.Errorf("%d requests with status %d %s", x.Count, x.Status, x.Error)
+			}
+		}
+		if total < 100 {
+			t.Errorf("only %d requests were sent", total)
+		}
+		t.Logf("%d requests", total)
 	}
-	if total < 100 {
-		t.Errorf("only %d requests were sent", total)
-	}
-	t.Logf("%d requests during the rolling update", total)
 }
 
 // Redis gone: LocalFallback divides the limit among the ready pods; Redis back:
