@@ -160,19 +160,19 @@ func (o *Observation) programmed(t tally, bypass []string, encrypted []uint16) C
 				"or take the port out of the policy.", numbers(encrypted))
 	case now == 0, t.by[waiting] > 0:
 		return is(metav1.ConditionFalse, v1alpha1.ReasonReconciling, "%d of %s acknowledged generation %d.%s",
-			now, pods(t.ready), o.Verdict.Generation, rest(&t))
+			now, pods(t.ready), o.Verdict.Generation, others(&t))
 	case t.by[current] == t.ready:
 		return is(metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "%s acknowledged generation %d.", all(t.ready), o.Verdict.Generation)
 	default:
 		return is(metav1.ConditionTrue, v1alpha1.ReasonPartiallyProgrammed, "%d of %s acknowledged generation %d.%s",
-			now, pods(t.ready), o.Verdict.Generation, rest(&t))
+			now, pods(t.ready), o.Verdict.Generation, others(&t))
 	}
 }
 
 const howToInject = "label the namespace `weir.dev/inject=enabled` and restart the pods, as with `kubectl rollout restart`."
 
-// rest says what is with the pods that are not current.
-func rest(t *tally) string {
+// others says what is with the pods that are not current.
+func others(t *tally) string {
 	var out strings.Builder
 	if n := t.by[lagging]; n > 0 {
 		fmt.Fprintf(&out, " %s not answered for %s: see the logs of the container weir-sidecar.", have(n), Patience)

@@ -27,7 +27,9 @@ type counters struct {
 type limitID struct{ policy, limit string }
 
 type podCounters struct {
-	shadow map[limitID]uint64
+	// reported: there was a report.
+	reported bool
+	shadow   map[limitID]uint64
 	// problems are counts by port, and seen is when they last grew.
 	problems map[uint32]uint64
 	seen     map[uint32]time.Time
@@ -37,12 +39,13 @@ func newCounters() *counters {
 	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}}
 }
 
-// observe takes the states of all pods there are.
-func (c *counters) observe(states []*stream.PodState, now time.Time) {
+// observe takes the states of all pods there are. What those in older counted before
+// their first report here is not new.
+func (c *counters) observe(states []*stream.PodState, older map[string]bool, now time.Time) {
 	alive := map[string]bool{}
 	for _, s := range states {
 		alive[s.GetUid()] = true
-		c.pod(s, now)
+		c.pod(s, older[s.GetUid()], now)
 	}
 	for uid := range c.pods {
 		if !alive[uid] {
@@ -51,15 +54,16 @@ func (c *counters) observe(states []*stream.PodState, now time.Time) {
 	}
 }
 
-func (c *counters) pod(s *stream.PodState, now time.Time) {
+func (c *counters) pod(s *stream.PodState, older bool, now time.Time) {
 	p := c.pods[s.GetUid()]
 	// When what a pod counted before it was first seen here happened is not known:
 	// it is left out.
-	first := p == nil
-	if first {
+	first := p == nil || !p.reported && older
+	if p == nil {
 		p = &podCounters{shadow: map[limitID]uint64{}, problems: map[uint32]uint64{}, seen: map[uint32]time.Time{}}
 		c.pods[s.GetUid()] = p
 	}
+	p.reported = p.reported || s.GetReport() != nil
 	for _, r := range s.GetReport().GetShadow() {
 		id := limitID{r.GetPolicy(), r.GetLimit()}
 		before, n := p.shadow[id], r.GetWouldDeny()
@@ -79,7 +83,7 @@ func (c *counters) pod(s *stream.PodState, now time.Time) {
 		if r.GetKind() != stream.PortProblem_KIND_ENCRYPTED_TRAFFIC {
 			continue
 		}
-		if r.GetCount() != p.problems[r.GetPort()] {
+		if r.GetCount() != p.problems[r.GetPort()] && !first {
 			p.seen[r.GetPort()] = now
 		}
 		p.problems[r.GetPort()] = r.GetCount()

@@ -8,11 +8,9 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"weir.dev/weir/api/stream"
-	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/attach"
 	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/controllers/rollout"
@@ -27,6 +25,8 @@ const (
 	// Failed writes are tried again after retryFirst, doubling to retryMax.
 	retryFirst = 500 * time.Millisecond
 	retryMax   = 30 * time.Second
+	// The loop rests as long as it has worked, but no longer than restMost.
+	restMost = 250 * time.Millisecond
 )
 
 // ID names a policy.
@@ -86,7 +86,10 @@ type written struct {
 	doc Document
 	at  time.Time
 	// next is when to look again; zero: only when something changes.
-	next    time.Time
+	next time.Time
+	// A write of generation failed has failed, and is not tried before retry.
+	failed  int64
+	retry   time.Time
 	backoff time.Duration
 }
 
@@ -185,6 +188,7 @@ func (w *Writer) Start(ctx context.Context) error {
 		case <-w.wake:
 		case <-timer.C:
 		}
+		began := time.Now()
 		for ctx.Err() == nil {
 			ns, ok := w.due(watch.Take(), time.Now())
 			if !ok {
@@ -192,7 +196,22 @@ func (w *Writer) Start(ctx context.Context) error {
 			}
 			w.update(ctx, ns, leading)
 		}
+		// While thousands of acks come in, each pass takes some for all.
+		rest(ctx, min(time.Since(began), restMost))
 		timer.Reset(w.pause(time.Now()))
+	}
+}
+
+// rest waits for d, or for the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
@@ -243,7 +262,7 @@ func (w *Writer) update(ctx context.Context, name string, leading time.Time) {
 		w.mu.Unlock()
 		return
 	}
-	n.counters.observe(states, now)
+	n.counters.observe(states, n.before(leading), now)
 	tasks := n.tasks(states, leading, now)
 	w.mu.Unlock()
 	for i := range tasks {
@@ -269,6 +288,21 @@ type task struct {
 	report       Report
 	before       *written
 	believeUntil time.Time
+}
+
+// before are the uids of pods that were ready before this replica led.
+func (n *namespace) before(leading time.Time) map[string]bool {
+	out := map[string]bool{}
+	for _, v := range n.verdicts {
+		for i := range v.Targets {
+			for _, p := range v.Targets[i].Pods {
+				if p.ReadySince.Before(leading.Truncate(time.Second)) {
+					out[p.UID] = true
+				}
+			}
+		}
+	}
+	return out
 }
 
 func (n *namespace) tasks(states []*stream.PodState, leading, now time.Time) []task {
@@ -306,75 +340,4 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// carryOut returns what the API server then has; nil: not known.
-func (w *Writer) carryOut(ctx context.Context, t *task, now time.Time) *written {
-	p := t.before
-	if p == nil || p.uid != t.uid {
-		uid, doc, err := w.Store.Read(ctx, t.id)
-		if apierrors.IsNotFound(err) || err == nil && uid != t.uid {
-			return nil // deleted; a verdict about its successor follows
-		}
-		if err != nil {
-			w.Log.Error("cannot read a status", "policy", t.id, "error", err)
-			return &written{next: now.Add(retryFirst), backoff: retryFirst}
-		}
-		p = &written{uid: uid, doc: doc}
-	}
-	p.next = t.report.Next
-	if t.pending && len(p.doc.Conditions) > 0 {
-		return nil // seen before
-	}
-	if t.believes(p.doc, now) {
-		p.next = earliest(p.next, t.believeUntil)
-		return p
-	}
-	doc := document(t.report, p.doc, t.generation, now)
-	switch compare(p.doc, doc) {
-	case same:
-		return p
-	case counts:
-		if due := p.at.Add(countsEvery); now.Before(due) {
-			p.next = earliest(p.next, due)
-			return p
-		}
-	case decided:
-	}
-	return w.write(ctx, t, p, doc, now)
-}
-
-func (w *Writer) write(ctx context.Context, t *task, p *written, doc Document, now time.Time) *written {
-	err := w.Store.Write(ctx, t.id, t.uid, doc)
-	switch {
-	case err == nil:
-		p.doc, p.at, p.backoff = doc, now, 0
-		return p
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		return nil
-	case ctx.Err() != nil:
-		return p
-	}
-	p.backoff = min(max(2*p.backoff, retryFirst), retryMax)
-	p.next = now.Add(p.backoff)
-	w.Log.Error("cannot write a status", "policy", t.id, "error", err, "again", p.backoff)
-	return p
-}
-
-// believes reports whether a new leader leaves Programmed as the old one wrote it:
-// what it lacks is the acks that the other replicas know of.
-func (t *task) believes(doc Document, now time.Time) bool {
-	if !t.report.Unheard || !now.Before(t.believeUntil) {
-		return false
-	}
-	for _, c := range doc.Conditions {
-		if c.Type == string(v1alpha1.ConditionProgrammed) && c.Status == "True" && c.ObservedGeneration == t.generation {
-			for _, r := range t.report.Conditions {
-				if r.Type == v1alpha1.ConditionProgrammed && r.Reason == v1alpha1.ReasonReconciling {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
