@@ -14,13 +14,13 @@ LINT = $$(go -C hack/tools/lint tool -n golangci-lint)
 ##@ See it
 
 demo: ## A limit on real pods, on a one-node Kubernetes that this builds (Linux, root)
-	hack/demo/demo.sh
+	@hack/demo/demo.sh
 
 demo-down: ## Take away what demo has made
-	hack/demo/down.sh
+	@hack/demo/down.sh
 
-tour: ## The same story in one process, without a cluster
-	go run ./cmd/weir demo
+tour: ## The same story in one process, without a cluster (go run ./cmd/weir demo)
+	@hack/demo/tour.sh
 
 ##@ Test
 

@@ -21,13 +21,14 @@ main() {
 }
 
 choose_cluster() {
-  if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+  if [ -n "${WEIR_KUBECONTEXT:-}${WEIR_REGISTRY:-}" ]; then
     foreign_cluster
     return
   fi
+  local why
   if ! why=$($cluster can 2>&1); then
-    echo "No cluster can be started here (${why#cluster: }), so this is the tour in one process."
-    exec go run ./cmd/weir demo
+    echo "${why%.}, so this is the tour in one process."
+    exec hack/demo/tour.sh
   fi
   step "Start a one-node Kubernetes, built from Go modules (minutes at first, seconds later)"
   $cluster status >/dev/null 2>&1 || $cluster up
@@ -36,18 +37,17 @@ choose_cluster() {
 }
 
 foreign_cluster() {
-  if [ -z "${WEIR_REGISTRY:-}" ]; then
-    echo "WEIR_KUBECONTEXT=$WEIR_KUBECONTEXT is set, but WEIR_REGISTRY is not: it names the registry that this cluster pulls from." >&2
-    exit 2
-  fi
+  [ -n "${WEIR_REGISTRY:-}" ] ||
+    die "WEIR_KUBECONTEXT=$WEIR_KUBECONTEXT is set, but WEIR_REGISTRY is not: it names the registry that this cluster pulls from, such as registry.example/weir."
+  [ -n "${WEIR_KUBECONTEXT:-}" ] ||
+    die "WEIR_REGISTRY=$WEIR_REGISTRY is set, but WEIR_KUBECONTEXT is not: it names the cluster. For the one-node cluster unset both."
+  foreign_tools
   cat <<T
 This uses the cluster of the context $WEIR_KUBECONTEXT and pushes images to $WEIR_REGISTRY. It creates there:
   namespace weir-system with the Helm release weir (operator, webhook, RBAC, three CRDs)
   namespace shop with a sample app, a client pod and one RateLimitPolicy
 make demo-down takes them away again (the CRDs stay).
 T
-  kubectl() { command kubectl --context "$WEIR_KUBECONTEXT" "$@"; }
-  helm() { command helm --kube-context "$WEIR_KUBECONTEXT" "$@"; }
 }
 
 build_images() {

@@ -7,10 +7,11 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 . hack/demo/lib.sh
 
 if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+  foreign_tools
   step "Remove the shop and the release from $WEIR_KUBECONTEXT"
-  kubectl --context "$WEIR_KUBECONTEXT" delete namespace shop --ignore-not-found
-  helm --kube-context "$WEIR_KUBECONTEXT" uninstall weir --namespace weir-system --ignore-not-found
-  kubectl --context "$WEIR_KUBECONTEXT" delete namespace weir-system --ignore-not-found
+  kubectl delete namespace shop --ignore-not-found
+  helm uninstall weir --namespace weir-system --ignore-not-found
+  kubectl delete namespace weir-system --ignore-not-found
   echo "The CRDs stay, and with them policies of other namespaces: kubectl delete crd -l app.kubernetes.io/name=weir removes them."
 else
   step "Stop the one-node cluster"

@@ -27,7 +27,8 @@ U
 
 die() { printf 'image: %s\n' "$*" >&2; exit 1; }
 
-repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+repo="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)"
+command -v go >/dev/null || die "the go command is missing: install Go, https://go.dev/doc/install"
 version="${WEIR_VERSION:-dev}"
 archive="$repo/dist/images.tar"
 images=()
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#images[@]} -gt 0 ] || images=(operator sidecar app)
 
+. "$repo/hack/progress.sh"
 say() { printf '[%4ds] %s\n' "$SECONDS" "$*" >&2; }
 
 bin="$repo/dist/bin"
@@ -54,7 +56,7 @@ env -u GOARCH -u GOOS GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 go -C "$r
 # compile PACKAGE: the same flags on every machine give the same bytes.
 compile() {
   say "building $1"
-  GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOOS=linux \
+  GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOOS=linux patiently "building $1" \
     go -C "$repo" build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$version" -o "$bin/${1##*/}" "./$1"
 }
 

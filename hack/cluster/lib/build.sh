@@ -97,13 +97,18 @@ step() {
   return $status
 }
 
-# need_for_runc checks for what cgo and libseccomp need.
+# missing_for_runc prints the Debian packages that cgo and libseccomp need.
+missing_for_runc() {
+  command -v gcc >/dev/null || printf 'gcc libc6-dev '
+  command -v pkg-config >/dev/null || printf 'pkg-config '
+  pkg-config --exists libseccomp 2>/dev/null || printf 'libseccomp-dev '
+}
+
 need_for_runc() {
-  local missing=()
-  command -v gcc >/dev/null || missing+=(gcc libc6-dev)
-  command -v pkg-config >/dev/null || missing+=(pkg-config)
-  pkg-config --exists libseccomp 2>/dev/null || missing+=(libseccomp-dev)
-  [ ${#missing[@]} -eq 0 ] || install_or_die "to build runc" "${missing[@]}"
+  local missing
+  missing="$(missing_for_runc)"
+  # shellcheck disable=SC2086  # a list of words
+  [ -z "$missing" ] || install_or_die "to build runc" $missing
 }
 
 # install_or_die WHY PACKAGE… installs Debian packages if WEIR_APT=1 says that

@@ -11,9 +11,10 @@ why_not() {
     echo "you are not root; namespaces, mounts and networks of the node need it (try sudo -E)"
   elif ! command -v go >/dev/null; then
     echo "the go command is missing (under sudo it may not be in PATH)"
-  elif [ -n "$(missing_tools)" ]; then
+  elif [ -n "$(missing_packages)" ]; then
+    # With WEIR_APT=1 it is no reason; the rest can be known afterwards only.
     # shellcheck disable=SC2046  # a list of words
-    echo "missing programs; install with: apt-get install -y" $(missing_tools)
+    [ "${WEIR_APT:-}" = 1 ] || echo "missing programs; install them (or set WEIR_APT=1) with: apt-get install -y" $(missing_packages)
   elif ! unshare --mount --propagation private --pid --fork --net --uts true 2>/dev/null; then
     echo "the kernel refuses new mount, pid or network namespaces (in a container, run it privileged)"
   elif ! unshare --net nft -f - <<<'table inet t { chain c { type nat hook prerouting priority dstnat; tcp dport 1 redirect to :2; }; }' 2>/dev/null; then
@@ -25,6 +26,16 @@ why_not() {
   else
     cgroup_problem
   fi
+}
+
+# missing_packages prints what is missing to run a cluster, and to build what is
+# not built yet.
+# shellcheck disable=SC2086
+missing_packages() {
+  local all
+  all="$(missing_tools)"
+  [ -d "$(bin_dir runc)" ] || all+=" $(missing_for_runc)"
+  echo $all # word by word: empty when there are none
 }
 
 # missing_tools prints the Debian packages of the host's programs that are not there.

@@ -4,10 +4,10 @@
 cmd_up() {
   local reason
   [ -z "$(pid_of node)" ] || { say "already up"; return; }
-  if [ "${WEIR_APT:-}" = 1 ] && [ -n "$(missing_tools)" ]; then
+  if [ "${WEIR_APT:-}" = 1 ] && [ -n "$(missing_packages)" ]; then
     mkdir -p "$cache"
     # shellcheck disable=SC2046  # a list of words
-    install_or_die "to start a cluster" $(missing_tools)
+    install_or_die "to start a cluster" $(missing_packages)
   fi
   reason="$(why_not)"
   [ -z "$reason" ] || die "a cluster cannot be started here: $reason"
