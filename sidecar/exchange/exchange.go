@@ -39,6 +39,9 @@ type Exchange struct {
 	// DottedPath is Path with its dot segments kept, nil where there are none:
 	// some applications route by it, so a rule that covers either covers x.
 	DottedPath []byte
+	// BarePath is Path without path parameters (";a=b"), made ready after they
+	// were taken away, nil where there are none: servlet containers route by it.
+	BarePath []byte
 	// Query is what follows the first '?', without it.
 	Query []byte
 	// Request gives the fields of the head.

@@ -38,6 +38,25 @@ func KeepDots(dst, raw []byte) []byte {
 	return dst
 }
 
+// DropParams appends raw without path parameters: what follows a ';' in each
+// segment. Tomcat and Spring do so before they resolve dot segments, so that
+// "/a/..;x/b" is "/b" there.
+func DropParams(dst, raw []byte) []byte {
+	param := false
+	for _, c := range raw {
+		switch {
+		case c == '/':
+			param = false
+		case c == ';':
+			param = true
+		}
+		if !param {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
 func normalize(dst, raw []byte, resolve bool) ([]byte, PathFlags) {
 	base := len(dst)
 	var flags PathFlags

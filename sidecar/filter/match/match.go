@@ -12,7 +12,7 @@ import (
 const MaxParams = 16
 
 // Params are the values that a template's parameters had, slices of
-// Exchange.Path, still percent-encoded.
+// the exchange's paths, still percent-encoded.
 type Params struct {
 	values [MaxParams][]byte
 	n      int
@@ -136,8 +136,10 @@ func (m *Matcher) header(r *rule, h exchange.Headers) bool {
 	return true
 }
 
+// matchPaths looks at the path without path parameters first: with them, each
+// would make another value of a template's parameter.
 func (m *Matcher) matchPaths(r *rule, x *exchange.Exchange, p *Params) bool {
-	return m.matchPath(r, x.Path, p) || x.DottedPath != nil && m.matchPath(r, x.DottedPath, p)
+	return x.BarePath != nil && m.matchPath(r, x.BarePath, p) || m.matchPath(r, x.Path, p) || x.DottedPath != nil && m.matchPath(r, x.DottedPath, p)
 }
 
 func (m *Matcher) matchPath(r *rule, path []byte, p *Params) bool {

@@ -99,6 +99,34 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// What a servlet container would route by, without path parameters, counts as
+// well, and first: a parameter makes no other value of a template's.
+func TestPathParameters(t *testing.T) {
+	m := compile(t, path(template, "/pay/{id}"))
+	for name, tc := range map[string]struct {
+		path, bare string
+		want       string
+		ok         bool
+	}{
+		"without":        {"/pay/1", "", "1", true},
+		"of the value":   {"/pay/1;a=b", "/pay/1", "1", true},
+		"of the literal": {"/pay;a=b/1", "/pay/1", "1", true},
+		"only as sent":   {"/pay/;a", "/pay", ";a", true},
+		"neither":        {"/pay;a", "/pay", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := request("GET", tc.path)
+			if tc.bare != "" {
+				x.BarePath = []byte(tc.bare)
+			}
+			var p match.Params
+			if _, ok := m.Match(x, &p); ok != tc.ok || string(p.Get(0)) != tc.want {
+				t.Errorf("got %v, %q", ok, p.Get(0))
+			}
+		})
+	}
+}
+
 // What an application that does not resolve dot segments would route by counts
 // as well.
 func TestDotSegments(t *testing.T) {

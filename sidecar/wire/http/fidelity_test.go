@@ -141,6 +141,29 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// TestBarePath: filters see where a servlet container would lead a path with
+// parameters, and the application gets it as it was sent.
+func TestBarePath(t *testing.T) {
+	var got []string
+	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+		got = append(got, string(x.BarePath))
+		return exchange.Continue
+	}}
+	_, front := proxy(t, Config{Ports: chainPorts(f)}, echoHead(t, ""))
+	c, br := dialRaw(t, front)
+	var want []string
+	for _, test := range [][2]string{{"/pay", ""}, {"/pay;a=b", "/pay"}, {"/open/..;/pay/;x/1", "/pay/1"}, {"/a;b/%2e%2e;/pay", "/pay"}, {"/;", "/"}, {"/pay%3Ba", ""}} {
+		_, _ = io.WriteString(c, "GET "+test[0]+" HTTP/1.1\r\nHost: h\r\n\r\n")
+		if _, body := readResponse(t, br, "GET"); !strings.HasPrefix(body, "GET "+test[0]+" ") {
+			t.Errorf("the application got %q", body)
+		}
+		want = append(want, test[1])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestEncodedSlash: refused, unless the port lets them through, and then as sent.
 func TestEncodedSlash(t *testing.T) {
 	for _, pass := range []bool{false, true} {

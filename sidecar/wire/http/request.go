@@ -359,6 +359,11 @@ func (t *txn) check() (exchange.Denial, bool) {
 		t.dotted = exchange.KeepDots(t.dotted[:0], t.target.path)
 		t.x.DottedPath = t.dotted
 	}
+	if bytes.IndexByte(t.target.path, ';') >= 0 {
+		t.dropped = exchange.DropParams(t.dropped[:0], t.target.path)
+		t.bare, _ = exchange.NormalizePath(t.bare[:0], t.dropped)
+		t.x.BarePath = t.bare
+	}
 	if flags&exchange.EncodedSlash != 0 && !t.port.PassEncodedSlashes {
 		return problem(http.StatusBadRequest, ProblemEncodedSlash, "Encoded Slash",
 			"The path has %2F, %5C, %00 or a backslash, which servers read differently; the annotation weir.dev/encoded-slashes: pass lets them through."), false

@@ -26,9 +26,12 @@ type txn struct {
 	path   []byte
 	// dotted is the path with its dot segments, where it has any.
 	dotted []byte
-	xff    [][]byte
-	fwd    [][]byte
-	body   body
+	// bare is the path without path parameters, where it has any, and dropped
+	// what it is made of.
+	bare, dropped []byte
+	xff           [][]byte
+	fwd           [][]byte
+	body          body
 	// whole is the body, once a filter has asked for it.
 	whole    []byte
 	reserved int64
