@@ -215,11 +215,20 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	compiles, err := policy.NewMetrics(counters)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	convergence, err := status.NewMetrics(counters)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	snapshots, tracker := hub.New(cluster), rollout.New(o.podName)
 	writer := status.New(&status.Cluster{Reader: mgr.GetCache(), Writer: mgr.GetClient()}, tracker, log.With("part", "status"))
+	writer.Metrics = convergence
 	reconciler := policy.New(policy.Options{
 		Reader: mgr.GetCache(), Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
-		Hub: snapshots, Rollout: tracker, Status: writer, Log: log.With("part", "policy"),
+		Hub: snapshots, Rollout: tracker, Status: writer, Metrics: compiles, Log: log.With("part", "policy"),
 	})
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return err

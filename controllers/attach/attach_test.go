@@ -205,3 +205,21 @@ func TestConflictsHaveOneWinner(t *testing.T) {
 		}
 	})
 }
+
+// DNS has one number for both: the policy is for the TCP port.
+func TestSectionOfTwoProtocols(t *testing.T) {
+	s := makeService("dns", makePort("dns", 53, intstr.FromInt32(53)), makePort("dns-tcp", 53, intstr.FromInt32(53)))
+	s.Spec.Ports[0].Protocol = corev1.ProtocolUDP
+	for section, want := range map[string]v1alpha1.ConditionReason{
+		"53": v1alpha1.ReasonAccepted, "dns-tcp": v1alpha1.ReasonAccepted, "dns": v1alpha1.ReasonInvalid, "54": v1alpha1.ReasonTargetNotFound,
+	} {
+		id := PolicyID{"RateLimitPolicy", "x"}
+		out := Attach(Input{Services: []corev1.Service{s}, Pods: []corev1.Pod{makePod("p")}, Policies: []Policy{{
+			ID: id, Targets: []v1alpha1.TargetRef{{Name: "dns", SectionName: v1alpha1.ObjectName(section)}},
+			Matches: snapshot.Protocol_PROTOCOL_HTTP, Enforceable: []snapshot.Protocol{snapshot.Protocol_PROTOCOL_HTTP},
+		}}})
+		if got := out.Targets[id][0]; got.Reason != want {
+			t.Errorf("%s: %s %s, want %s", section, got.Reason, got.Message, want)
+		}
+	}
+}

@@ -165,7 +165,7 @@ func (s *service) target(section string) problem {
 	case s.selector == nil:
 		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf(
 			"Service %s has no selector, so its pods are not known: target a Service that selects pods.", s.name)}
-	case section != "" && slices.Contains(s.other, section):
+	case section != "" && len(s.section(section)) == 0 && slices.Contains(s.other, section):
 		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf("Port %s of Service %s is not TCP: target a TCP port.", section, s.name)}
 	case section != "" && len(s.section(section)) == 0:
 		return problem{v1alpha1.ReasonTargetNotFound, fmt.Sprintf(

@@ -18,6 +18,8 @@ const (
 type debouncer struct {
 	mu      sync.Mutex
 	waiting map[string]*wait
+	// first is when the first touch came that has not been taken.
+	first map[string]time.Time
 }
 
 type wait struct {
@@ -25,7 +27,9 @@ type wait struct {
 	until time.Time
 }
 
-func newDebouncer() *debouncer { return &debouncer{waiting: map[string]*wait{}} }
+func newDebouncer() *debouncer {
+	return &debouncer{waiting: map[string]*wait{}, first: map[string]time.Time{}}
+}
 
 // touch calls fire once nobody has touched key for quiet, or patience after the
 // first touch. The fire of the first touch is called, those of others are not.
@@ -33,6 +37,9 @@ func (d *debouncer) touch(key string, fire func()) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, again := d.first[key]; !again {
+		d.first[key] = now
+	}
 	if w := d.waiting[key]; w != nil {
 		w.timer.Reset(min(quiet, w.until.Sub(now)))
 		return
@@ -51,4 +58,17 @@ func (d *debouncer) touch(key string, fire func()) {
 			fire()
 		}
 	})
+}
+
+// taken returns when the first touch of key came since it was taken last, now if there
+// was none.
+func (d *debouncer) taken(key string, now time.Time) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first, touched := d.first[key]
+	if !touched {
+		return now
+	}
+	delete(d.first, key)
+	return first
 }

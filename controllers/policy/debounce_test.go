@@ -47,3 +47,21 @@ func every(period time.Duration, n int) []time.Duration {
 	}
 	return out
 }
+
+func TestFirstTouchIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDebouncer()
+		began := time.Now()
+		d.touch("a", func() {})
+		time.Sleep(quiet / 2)
+		d.touch("a", func() {})
+		time.Sleep(quiet)
+		synctest.Wait()
+		if got := d.taken("a", time.Now()); !got.Equal(began) {
+			t.Errorf("%s, want %s", got, began)
+		}
+		if got := d.taken("a", time.Now()); !got.Equal(time.Now()) {
+			t.Errorf("taken twice: %s, want now", got)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,7 +25,8 @@ import (
 
 // Statuses is what the reconciler tells of policies: a status.Writer.
 type Statuses interface {
-	Set(namespace string, verdicts []compile.Verdict)
+	// Set also takes when the first of the changes arrived that led to the verdicts.
+	Set(namespace string, verdicts []compile.Verdict, arrived time.Time)
 	Seen(id status.ID, uid types.UID, generation int64)
 }
 
@@ -33,7 +35,7 @@ type Rollout interface {
 	Forget(namespace, uid string)
 }
 
-// Options of a Reconciler. All are needed.
+// Options of a Reconciler. All but Metrics are needed.
 type Options struct {
 	// Reader is the manager's cache, kept as ByObject says.
 	Reader client.Reader
@@ -45,6 +47,7 @@ type Options struct {
 	Hub               *hub.Hub
 	Rollout           Rollout
 	Status            Statuses
+	Metrics           *Metrics
 	Log               *slog.Logger
 }
 
@@ -78,6 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 func (r *Reconciler) sync(ctx context.Context, ns string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	arrived := r.debounce.taken(ns, time.Now())
 	in, creds, err := r.read(ctx, ns)
 	if err != nil {
 		return err
@@ -85,10 +89,12 @@ func (r *Reconciler) sync(ctx context.Context, ns string) error {
 	policies := len(in.RateLimitPolicies) + len(in.IdempotencyPolicies) + len(in.CallbackRoutes)
 	var out compile.Output
 	if policies > 0 || anyInjected(in.Pods) {
+		compiling := time.Now()
 		out = compile.Compile(in)
+		r.Metrics.compiled(time.Since(compiling))
 	}
 	r.publish(ns, out, creds)
-	r.Status.Set(ns, out.Verdicts)
+	r.Status.Set(ns, out.Verdicts, arrived)
 	delete(r.busy, ns)
 	if policies > 0 {
 		r.busy[ns] = true

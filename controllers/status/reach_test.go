@@ -25,7 +25,7 @@ func (b *bench) govern(ports ...uint16) {
 		Targets: []attach.Target{{
 			Name: "pay", Reason: v1alpha1.ReasonAccepted, Pods: pods, Ports: ports, PortsIn: map[string][]uint16{"w": ports},
 		}},
-	}})
+	}}, time.Now())
 }
 
 func (b *bench) ackAt(uid string, ports ...uint32) {

@@ -33,6 +33,7 @@ func (w *Writer) carryOut(ctx context.Context, t *task, now time.Time) *written 
 		p.next = earliest(p.next, t.believeUntil)
 		return p
 	}
+	w.Metrics.converged(t, p, now)
 	doc := document(t.report, p.doc, t.generation, now)
 	switch compare(p.doc, doc) {
 	case same:

@@ -53,6 +53,8 @@ type Writer struct {
 	Store   Store
 	Tracker *rollout.Tracker
 	Log     *slog.Logger
+	// Metrics may be nil.
+	Metrics *Metrics
 
 	mu         sync.Mutex
 	wake       chan struct{}
@@ -78,6 +80,8 @@ type firstSeen struct {
 	generation int64
 	reach      reach
 	at         time.Time
+	// arrived is when the change came that made the generation.
+	arrived time.Time
 }
 
 // written is what the API server has.
@@ -91,6 +95,8 @@ type written struct {
 	failed  int64
 	retry   time.Time
 	backoff time.Duration
+	// measured is the generation whose convergence is known, or will never be.
+	measured int64
 }
 
 // New returns a Writer.
@@ -114,7 +120,8 @@ func (w *Writer) Seen(id ID, uid types.UID, generation int64) {
 }
 
 // Set says what was decided about all policies of a namespace.
-func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
+// arrived is when the changes that led to it began to arrive.
+func (w *Writer) Set(ns string, verdicts []compile.Verdict, arrived time.Time) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +140,7 @@ func (w *Writer) Set(ns string, verdicts []compile.Verdict) {
 			at.add(v.Targets[i].PortsIn)
 		}
 		if f.uid != v.UID || f.generation != v.Generation || !at.within(f.reach) {
-			f = firstSeen{uid: v.UID, generation: v.Generation, at: now}
+			f = firstSeen{uid: v.UID, generation: v.Generation, at: now, arrived: arrived}
 		}
 		f.reach = at
 		seen[v.Policy] = f
@@ -285,6 +292,7 @@ type task struct {
 	uid          types.UID
 	generation   int64
 	pending      bool
+	arrived      time.Time
 	report       Report
 	before       *written
 	believeUntil time.Time
@@ -325,7 +333,7 @@ func (n *namespace) tasks(states []*stream.PodState, leading, now time.Time) []t
 		if len(r.Shadow) > 0 {
 			r.Next = earliest(r.Next, now.Add(shadowSlot)) // the hour moves on
 		}
-		out = append(out, task{id: ID{PolicyID: id}, uid: v.UID, generation: v.Generation, report: r, before: n.written[id]})
+		out = append(out, task{id: ID{PolicyID: id}, uid: v.UID, generation: v.Generation, report: r, before: n.written[id], arrived: n.seen[id].arrived})
 	}
 	for id := range n.written {
 		if _, there := n.verdicts[id]; !there {

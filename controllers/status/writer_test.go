@@ -109,7 +109,7 @@ func (b *bench) decide(generation int64) {
 	b.writer.Set("shop", []compile.Verdict{{
 		Policy: pay.PolicyID, UID: "u", Generation: generation, Reason: v1alpha1.ReasonAccepted, Message: "Yes.", Shadow: []string{"soft"},
 		Targets: []attach.Target{{Name: "pay", Reason: v1alpha1.ReasonAccepted, Pods: b.pods, Ports: []uint16{80}}},
-	}})
+	}}, time.Now())
 }
 
 func (b *bench) ack(uid string, generation int64) {
