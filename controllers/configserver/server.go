@@ -85,6 +85,11 @@ func New(opts Options) *Server {
 		grpc.MaxSendMsgSize(maxSend),
 		grpc.MaxConcurrentStreams(8),
 		grpc.ConnectionTimeout(helloTimeout),
+		// Thousands of connections carry a few messages an hour: buffers of their own
+		// would be most of the operator's memory.
+		grpc.ReadBufferSize(4<<10),
+		grpc.WriteBufferSize(4<<10),
+		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: idle}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)

@@ -34,7 +34,7 @@ import (
 	"weir.dev/weir/sidecar/source"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testMain(m, func(m *testing.M) { goleak.VerifyTestMain(m) }) }
 
 const operatorToken = "the-operator"
 
