@@ -50,6 +50,8 @@ type cluster struct {
 	cert      *tls.Certificate
 	roots     *x509.CertPool
 	token     string
+	// statuses is what statuses are written with, if not the manager's client.
+	statuses client.StatusClient
 }
 
 // replica is one process of the operator, without webhooks.
@@ -134,7 +136,11 @@ func (c *cluster) run(name string, elect bool) *replica {
 func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 	log := slog.New(slog.DiscardHandler)
 	h, tracker := hub.New("test"), rollout.New(r.name)
-	writer := status.New(&status.Cluster{Reader: r.manager.GetCache(), Writer: r.manager.GetClient()}, tracker, log)
+	store := &status.Cluster{Reader: r.manager.GetCache(), Writer: r.manager.GetClient()}
+	if c.statuses != nil {
+		store.Writer = c.statuses
+	}
+	writer := status.New(store, tracker, log)
 	reconciler := policy.New(policy.Options{
 		Reader: r.manager.GetCache(), Config: c.config, Cluster: "test", OperatorNamespace: systemNamespace,
 		Hub: h, Rollout: tracker, Status: writer, Log: log,
