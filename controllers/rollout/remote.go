@@ -109,8 +109,9 @@ func (t *Tracker) apply(r *remote, d *stream.RolloutDelta) {
 		}
 	}
 	for _, p := range d.GetPods() {
+		before := r.pods[p.GetNamespace()][p.GetUid()]
 		r.pods.put(p)
-		touched[p.GetNamespace()] = struct{}{}
+		t.differs(before, p)
 	}
 	for ns := range touched {
 		t.changed(ns)

@@ -127,11 +127,33 @@ func (t *Tracker) sweep(now time.Time) {
 
 // put stores a state of a stream of this replica.
 func (t *Tracker) put(p *stream.PodState) {
+	before := t.local[p.GetNamespace()][p.GetUid()]
 	t.local.put(p)
 	for f := range t.follows {
 		f.mark(p.GetNamespace(), p.GetUid())
 	}
-	t.changed(p.GetNamespace())
+	t.differs(before, p)
+}
+
+// differs tells the watches how a pod has changed.
+func (t *Tracker) differs(before, now *stream.PodState) {
+	if !countsOnly(before, now) {
+		t.changed(now.GetNamespace())
+		return
+	}
+	for w := range t.watches {
+		w.dirty[now.GetNamespace()] = struct{}{}
+	}
+}
+
+// countsOnly reports whether nothing but numbers have changed that grow all the time.
+func countsOnly(a, b *stream.PodState) bool {
+	if a.GetReport() == nil || b.GetReport() == nil {
+		return false
+	}
+	a, b = proto.CloneOf(a), proto.CloneOf(b)
+	a.Report.Shadow, b.Report.Shadow = nil, nil
+	return proto.Equal(a, b)
 }
 
 func (t *Tracker) changed(namespace string) {

@@ -122,6 +122,52 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// Counts are to be had, but wake nobody, from this replica or another.
+func TestWatchCounts(t *testing.T) {
+	tr := New("a")
+	s := tr.Open(pod("one"))
+	state := func(wouldDeny uint64, problems ...*stream.PortProblem) *stream.PodState {
+		p := pod("two")
+		p.Report = &stream.Report{Shadow: []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: wouldDeny}}, Problems: problems}
+		return p
+	}
+	report := func(p *stream.PodState) {
+		s.Update(func(own *stream.PodState) { own.Report = p.GetReport() })
+	}
+	connection := tr.replicaConnected("b", &stream.RolloutDelta{Replica: "b", Full: true, Pods: []*stream.PodState{state(1)}})
+	says := func(p *stream.PodState) {
+		tr.replicaSays("b", connection, &stream.RolloutDelta{Pods: []*stream.PodState{p}})
+	}
+	report(state(1))
+	w := tr.Watch()
+	defer w.Close()
+	<-w.C()
+	w.Take()
+	tls := &stream.PortProblem{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: 1}
+	for _, c := range []struct {
+		what  string
+		do    func()
+		wakes bool
+	}{
+		{"a count", func() { report(state(2)) }, false},
+		{"a problem", func() { report(state(2, tls)) }, true},
+		{"a count of another replica", func() { says(state(2)) }, false},
+		{"a problem of another replica", func() { says(state(2, tls)) }, true},
+		{"an ack", func() { s.Update(acks("h")) }, true},
+	} {
+		c.do()
+		woken := false
+		select {
+		case <-w.C():
+			woken = true
+		default:
+		}
+		if got := w.Take(); woken != c.wakes || !slices.Equal(got, []string{"shop"}) {
+			t.Errorf("%s: woken %v with %v, want %v with shop", c.what, woken, got, c.wakes)
+		}
+	}
+}
+
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := New("a")

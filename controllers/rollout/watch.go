@@ -24,7 +24,8 @@ func (t *Tracker) Watch() *Watch {
 	return w
 }
 
-// C receives when Take has something to give.
+// C receives when Take has something to give, but not for counts alone: thousands of
+// pods report those all the time, and whoever wants them takes them at its own pace.
 func (w *Watch) C() <-chan struct{} { return w.c }
 
 // Take returns the namespaces that have changed since the last call, sorted.

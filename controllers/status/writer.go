@@ -187,6 +187,8 @@ func (w *Writer) Start(ctx context.Context) error {
 	leading := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	counts := time.NewTicker(countsEvery)
+	defer counts.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -194,6 +196,7 @@ func (w *Writer) Start(ctx context.Context) error {
 		case <-watch.C():
 		case <-w.wake:
 		case <-timer.C:
+		case <-counts.C:
 		}
 		began := time.Now()
 		for ctx.Err() == nil {
