@@ -139,6 +139,9 @@ func (o *Observation) standing(p *attach.Pod, ports []uint16) (standing, time.Ti
 	if p.ReadySince.After(since) {
 		since = p.ReadySince
 	}
+	if o.unheard(p) && o.Leading.After(since) {
+		since = o.Leading
+	}
 	return o.patience(waiting, lagging, since)
 }
 

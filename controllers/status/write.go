@@ -81,7 +81,7 @@ func (t *task) believes(doc Document, now time.Time) bool {
 		return false
 	}
 	for _, c := range doc.Conditions {
-		if c.Type == string(v1alpha1.ConditionProgrammed) && c.Status == "True" && c.ObservedGeneration == t.generation {
+		if c.Type == string(v1alpha1.ConditionProgrammed) && c.Status != "Unknown" && c.ObservedGeneration == t.generation {
 			for _, r := range t.report.Conditions {
 				if r.Type == v1alpha1.ConditionProgrammed && r.Reason == v1alpha1.ReasonReconciling {
 					return true

@@ -82,14 +82,24 @@ type bench struct {
 }
 
 func start(t *testing.T, store *memory) *bench {
+	b := standby(t, store)
+	b.lead()
+	return b
+}
+
+// standby is a bench of a replica that does not lead yet.
+func standby(t *testing.T, store *memory) *bench {
 	b := &bench{T: t, store: store, tracker: rollout.New("me"), streams: map[string]*rollout.Stream{}}
 	b.writer = New(store, b.tracker, slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(t.Context())
+	return b
+}
+
+func (b *bench) lead() {
+	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = b.writer.Start(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	b.Cleanup(func() { stop(); <-done })
 	synctest.Wait()
-	return b
 }
 
 func (b *bench) want(status string, reason v1alpha1.ConditionReason, writes int) {
@@ -213,6 +223,56 @@ func TestWriterTakesOver(t *testing.T) {
 		c.decide(1)
 		time.Sleep(takeover + time.Second)
 		c.want("False", v1alpha1.ReasonReconciling, 1)
+	})
+}
+
+// A replica that has known the policy for days before it leads has heard no more of the
+// pods of the others than a new one.
+func TestStandbyTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := start(t, &memory{uid: "u"})
+		old.addPod("a")
+		old.addPod("b")
+		old.decide(1)
+		old.ack("a", 1)
+		old.ack("b", 1)
+		synctest.Wait()
+		b := standby(t, &memory{uid: "u"})
+		b.pods = old.pods
+		b.decide(1)
+		b.ack("b", 1)
+		time.Sleep(48 * time.Hour)
+		b.store.doc = old.store.document()
+		b.lead()
+		b.want("True", v1alpha1.ReasonProgrammed, 0)
+		time.Sleep(10 * time.Second)
+		b.ack("a", 1)
+		time.Sleep(takeover)
+		b.want("True", v1alpha1.ReasonProgrammed, 0)
+	})
+}
+
+// A refusal, too, stays until the new leader has heard of the pods.
+func TestRefusalIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuse := func(p *stream.PodState) {
+			p.Acked = []*stream.PolicyGeneration{{Policy: pay.PolicyID.String(), Generation: 1, Uid: "u"}}
+			p.Refused = []*stream.Nack{{Policy: pay.PolicyID.String(), Reason: "No."}}
+		}
+		old := start(t, &memory{uid: "u"})
+		old.addPod("a")
+		old.decide(2)
+		old.ack("a", 1)
+		old.streams["a"].Update(refuse)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		b := start(t, &memory{uid: "u", doc: old.store.document()})
+		b.pods = old.pods
+		b.decide(2)
+		b.want("False", v1alpha1.ReasonRejected, 0)
+		b.tracker.Open(&stream.PodState{Namespace: "shop", Pod: "a", Uid: "a"}).Update(refuse)
+		time.Sleep(takeover)
+		b.want("False", v1alpha1.ReasonRejected, 0)
 	})
 }
 
