@@ -231,3 +231,27 @@ func TestDial(t *testing.T) {
 		t.Errorf("dial without a text: exit status %d, want 1", status)
 	}
 }
+
+// /waiting counts the requests to /slow that have no answer yet.
+func TestWaiting(t *testing.T) {
+	h := handler("here")
+	ask := func() string {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/waiting", nil))
+		return w.Body.String()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/slow?ms=600000", nil).WithContext(ctx))
+	}()
+	for ask() != "1\n" {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	<-ended
+	if got := ask(); got != "0\n" {
+		t.Errorf("after the end: %q, want 0", got)
+	}
+}

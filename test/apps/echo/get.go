@@ -201,6 +201,9 @@ func (l *load) exchange(ctx context.Context) result {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if resp.Close {
+		resp.Header.Set("Connection", "close") // as it came: Go's client takes it out
+	}
 	r := result{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
 	if err != nil {
 		// An answer that breaks off is none.

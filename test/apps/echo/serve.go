@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -124,7 +125,11 @@ func handler(hostname string) http.Handler {
 	mux.HandleFunc("/", ok)
 	mux.HandleFunc("POST /users/{id}/payments", ok)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	var waiting atomic.Int64
+	mux.HandleFunc("/waiting", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, waiting.Load()) })
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		waiting.Add(1)
+		defer waiting.Add(-1)
 		ms, err := number(r, "ms", 1000, 600_000)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

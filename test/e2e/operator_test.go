@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A rolling update of the operator, while traffic flows and a policy is edited,
+// fails no request and loses no edit; nor does the death of the leader.
+func TestOperatorRestartUnderLoad(t *testing.T) {
+	ns := namespace(t, "e2e-operator", inject)
+	client(t, ns)
+	deploy(t, ns, app{name: "shop", replicas: 2, port: 8080, targetPort: "8080"})
+	apply(t, ns, policy("payments", "shop", 900000, ""))
+	waitProgrammed(t, ns, "payments")
+
+	done := load(t, ns, "25s", "http://shop/")
+	kubectl(t, "rollout", "restart", "-n", systemNamespace, "deployment/weir-operator")
+	for i := range 20 {
+		apply(t, ns, policy("payments", "shop", 900000+i+1, ""))
+		time.Sleep(time.Second)
+	}
+	kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=120s")
+	done()
+	eventually(t, 30*time.Second, "status of the last edit", func() error { return programmedNow(t, ns, "payments") })
+
+	for limit := range 2 {
+		kubectl(t, "delete", "pod", "-n", systemNamespace, "--wait=false", leader(t))
+		apply(t, ns, policy("payments", "shop", 4+2*limit, ""))
+		eventually(t, 60*time.Second, "status of an edit while no one leads", func() error { return programmedNow(t, ns, "payments") })
+		limited(t, ns, "shop", 4+2*limit)
+	}
+	kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=120s")
+	if err := rollout(t, ns, "payments", 2, 2, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// leader is the pod that holds the operator's Lease.
+func leader(t *testing.T) string {
+	t.Helper()
+	var found string
+	eventually(t, 60*time.Second, "a leader", func() error {
+		holder := kubectl(t, "get", "lease", "weir-operator", "-n", systemNamespace, "-o", "jsonpath={.spec.holderIdentity}")
+		for _, pod := range strings.Fields(kubectl(t, "get", "pods", "-n", systemNamespace, "-l", "app.kubernetes.io/component=operator",
+			"-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)) {
+			if strings.Contains(holder, pod) {
+				found = pod
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is none of the operator's pods", holder)
+	})
+	return found
+}
