@@ -3,6 +3,7 @@
 package status
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -39,26 +40,40 @@ func newCounters() *counters {
 	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}}
 }
 
-// observe takes the states of all pods there are. What those in older counted before
-// their first report here is not new.
-func (c *counters) observe(states []*stream.PodState, older map[string]bool, now time.Time) {
+// scope is what counters may be about: pods choose what they report, and must not fill
+// the operator's memory.
+type scope struct {
+	// older pods were ready before this replica led: what they counted before their
+	// first report here is not new.
+	older  map[string]bool
+	limits map[limitID]bool
+	ports  map[uint32]bool
+}
+
+// observe takes the states of all pods there are.
+func (c *counters) observe(states []*stream.PodState, in scope, now time.Time) {
 	alive := map[string]bool{}
 	for _, s := range states {
 		alive[s.GetUid()] = true
-		c.pod(s, older[s.GetUid()], now)
+		c.pod(s, in, now)
 	}
 	for uid := range c.pods {
 		if !alive[uid] {
 			delete(c.pods, uid)
 		}
 	}
+	for id := range c.shadow {
+		if !in.limits[id] {
+			delete(c.shadow, id)
+		}
+	}
 }
 
-func (c *counters) pod(s *stream.PodState, older bool, now time.Time) {
+func (c *counters) pod(s *stream.PodState, in scope, now time.Time) {
 	p := c.pods[s.GetUid()]
 	// When what a pod counted before it was first seen here happened is not known:
 	// it is left out.
-	first := p == nil || !p.reported && older
+	first := p == nil || !p.reported && in.older[s.GetUid()]
 	if p == nil {
 		p = &podCounters{shadow: map[limitID]uint64{}, problems: map[uint32]uint64{}, seen: map[uint32]time.Time{}}
 		c.pods[s.GetUid()] = p
@@ -66,6 +81,9 @@ func (c *counters) pod(s *stream.PodState, older bool, now time.Time) {
 	p.reported = p.reported || s.GetReport() != nil
 	for _, r := range s.GetReport().GetShadow() {
 		id := limitID{r.GetPolicy(), r.GetLimit()}
+		if !in.limits[id] {
+			continue
+		}
 		before, n := p.shadow[id], r.GetWouldDeny()
 		p.shadow[id] = n
 		if n < before {
@@ -80,7 +98,7 @@ func (c *counters) pod(s *stream.PodState, older bool, now time.Time) {
 		c.shadow[id].add(now, n-before)
 	}
 	for _, r := range s.GetReport().GetProblems() {
-		if r.GetKind() != stream.PortProblem_KIND_ENCRYPTED_TRAFFIC {
+		if r.GetKind() != stream.PortProblem_KIND_ENCRYPTED_TRAFFIC || !in.ports[r.GetPort()] {
 			continue
 		}
 		if r.GetCount() != p.problems[r.GetPort()] && !first {
@@ -95,7 +113,7 @@ func (c *counters) wouldDeny(policy string, limits []string, now time.Time) map[
 	out := map[string]int64{}
 	for _, l := range limits {
 		if s := c.shadow[limitID{policy, l}]; s != nil {
-			out[l] = int64(s.sum(now))
+			out[l] = int64(min(s.sum(now), math.MaxInt64))
 		}
 	}
 	return out

@@ -272,7 +272,7 @@ func (w *Writer) update(ctx context.Context, name string, leading time.Time) {
 		w.mu.Unlock()
 		return
 	}
-	n.counters.observe(states, n.before(leading), now)
+	n.counters.observe(states, n.scope(leading), now)
 	tasks := n.tasks(states, leading, now)
 	w.mu.Unlock()
 	for i := range tasks {
@@ -301,14 +301,20 @@ type task struct {
 	believeUntil time.Time
 }
 
-// before are the uids of pods that were ready before this replica led.
-func (n *namespace) before(leading time.Time) map[string]bool {
-	out := map[string]bool{}
-	for _, v := range n.verdicts {
+// scope is what pods may report about, to a replica that leads since leading.
+func (n *namespace) scope(leading time.Time) scope {
+	out := scope{older: map[string]bool{}, limits: map[limitID]bool{}, ports: map[uint32]bool{}}
+	for id, v := range n.verdicts {
+		for _, l := range v.Shadow {
+			out.limits[limitID{id.Name, l}] = true
+		}
 		for i := range v.Targets {
+			for _, port := range v.Targets[i].Ports {
+				out.ports[uint32(port)] = true
+			}
 			for _, p := range v.Targets[i].Pods {
 				if p.ReadySince.Before(leading.Truncate(time.Second)) {
-					out[p.UID] = true
+					out.older[p.UID] = true
 				}
 			}
 		}

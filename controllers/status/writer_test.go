@@ -291,38 +291,6 @@ func TestWriterTriesAgain(t *testing.T) {
 	})
 }
 
-// What a sidecar has counted since its start, perhaps days ago, did not happen when a
-// new leader hears of it first.
-func TestCountersOfANewLeader(t *testing.T) {
-	c := newCounters()
-	older := map[string]bool{"u": true}
-	see := func(uid string, r *stream.Report) {
-		c.observe([]*stream.PodState{{Uid: uid, Report: r}}, older, now)
-	}
-	report := func(n uint64) *stream.Report {
-		return &stream.Report{
-			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: n}},
-			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: n}},
-		}
-	}
-	want := func(shadow int64, ports int) {
-		t.Helper()
-		got, _ := c.encrypted(now)
-		if n := c.wouldDeny("p", []string{"l"}, now)["l"]; n != shadow || len(got["u"])+len(got["v"]) != ports {
-			t.Errorf("wouldDeny %d and TLS at %v, want %d and %d ports", n, got, shadow, ports)
-		}
-	}
-	see("u", nil) // connected; its report comes later
-	see("u", report(100))
-	want(0, 0)
-	see("u", report(101))
-	want(1, 1)
-	c = newCounters()
-	see("v", nil) // a new pod
-	see("v", report(7))
-	want(7, 1)
-}
-
 // A status that the API server refuses is not written again with every ack.
 func TestWriterWaitsAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -363,36 +331,5 @@ func TestWriterKeepsOffSuccessors(t *testing.T) {
 				b.want("", "", 0)
 			})
 		})
-	}
-}
-
-func TestCountersOfAPodThatStartsAgain(t *testing.T) {
-	c := newCounters()
-	at := now
-	see := func(shadow, tls uint64) {
-		at = at.Add(time.Minute)
-		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
-			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: shadow}},
-			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: tls}},
-		}}}, nil, at)
-	}
-	see(100, 1) // before it was seen
-	if got, _ := c.encrypted(at); len(got) != 0 {
-		t.Errorf("TLS at some time before: %v", got)
-	}
-	see(105, 2)
-	see(3, 2) // after a restart
-	if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != 8 {
-		t.Errorf("wouldDeny %d, want 8", got)
-	}
-	if got, _ := c.encrypted(at); len(got["u"]) != 1 {
-		t.Errorf("TLS a minute ago: %v", got)
-	}
-	if got, _ := c.encrypted(at.Add(encryptedSpan)); len(got["u"]) != 0 {
-		t.Errorf("TLS long ago: %v", got)
-	}
-	c.observe(nil, nil, at)
-	if len(c.pods) != 0 {
-		t.Error("a pod that is gone is remembered")
 	}
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"weir.dev/weir/api/stream"
+)
+
+// What a sidecar has counted since its start, perhaps days ago, did not happen when a
+// new leader hears of it first.
+func TestCountersOfANewLeader(t *testing.T) {
+	c := newCounters()
+	in := scope{older: map[string]bool{"u": true}, limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	see := func(uid string, r *stream.Report) {
+		c.observe([]*stream.PodState{{Uid: uid, Report: r}}, in, now)
+	}
+	report := func(n uint64) *stream.Report {
+		return &stream.Report{
+			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: n}},
+			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: n}},
+		}
+	}
+	want := func(shadow int64, ports int) {
+		t.Helper()
+		got, _ := c.encrypted(now)
+		if n := c.wouldDeny("p", []string{"l"}, now)["l"]; n != shadow || len(got["u"])+len(got["v"]) != ports {
+			t.Errorf("wouldDeny %d and TLS at %v, want %d and %d ports", n, got, shadow, ports)
+		}
+	}
+	see("u", nil) // connected; its report comes later
+	see("u", report(100))
+	want(0, 0)
+	see("u", report(101))
+	want(1, 1)
+	c = newCounters()
+	see("v", nil) // a new pod
+	see("v", report(7))
+	want(7, 1)
+}
+
+func TestCountersOfAPodThatStartsAgain(t *testing.T) {
+	c := newCounters()
+	at := now
+	in := scope{limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	see := func(shadow, tls uint64) {
+		at = at.Add(time.Minute)
+		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
+			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: shadow}},
+			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 80, Count: tls}},
+		}}}, in, at)
+	}
+	see(100, 1) // before it was seen
+	if got, _ := c.encrypted(at); len(got) != 0 {
+		t.Errorf("TLS at some time before: %v", got)
+	}
+	see(105, 2)
+	see(3, 2) // after a restart
+	if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != 8 {
+		t.Errorf("wouldDeny %d, want 8", got)
+	}
+	if got, _ := c.encrypted(at); len(got["u"]) != 1 {
+		t.Errorf("TLS a minute ago: %v", got)
+	}
+	if got, _ := c.encrypted(at.Add(encryptedSpan)); len(got["u"]) != 0 {
+		t.Errorf("TLS long ago: %v", got)
+	}
+	c.observe(nil, in, at)
+	if len(c.pods) != 0 {
+		t.Error("a pod that is gone is remembered")
+	}
+}
+
+// A pod that makes up names does not fill the operator's memory, and huge counts stay
+// numbers that a status can have.
+func TestCountersAreBounded(t *testing.T) {
+	c := newCounters()
+	in := scope{limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	c.observe([]*stream.PodState{{Uid: "u"}}, in, now)
+	for i := range 100 {
+		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
+			Shadow:   []*stream.ShadowCount{{Policy: "p", Limit: fmt.Sprint(i), WouldDeny: 1}, {Policy: "p", Limit: "l", WouldDeny: math.MaxUint64}},
+			Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: uint32(1000 + i), Count: 1}},
+		}}}, in, now)
+	}
+	if n, m, p := len(c.shadow), len(c.pods["u"].shadow), len(c.pods["u"].problems); n != 1 || m != 1 || p != 0 {
+		t.Errorf("remembered %d and %d limits, %d ports", n, m, p)
+	}
+	if got := c.wouldDeny("p", []string{"l"}, now)["l"]; got != math.MaxInt64 {
+		t.Errorf("wouldDeny %d", got)
+	}
+	c.observe(nil, scope{}, now)
+	if n := len(c.shadow); n != 0 {
+		t.Errorf("%d limits are remembered that are no more", n)
+	}
+}
