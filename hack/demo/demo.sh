@@ -65,16 +65,19 @@ build_images() {
 
 install_weir() {
   step "Install the chart: operator, webhook, CRDs, and a Redis for trials"
-  helm upgrade --install weir charts/weir --namespace weir-system --create-namespace --wait --timeout 3m \
+  # The chart's own words on what to do next are not the demo's.
+  patiently "until the operator is ready" \
+    helm upgrade --install weir charts/weir --namespace weir-system --create-namespace --wait --timeout 3m \
     --set devBackends.enabled=true \
-    --set image.registry="$registry" --set image.tag="$WEIR_VERSION" --set image.pullPolicy="$pull"
+    --set image.registry="$registry" --set image.tag="$WEIR_VERSION" --set image.pullPolicy="$pull" >/dev/null
+  kubectl get deployments -n weir-system
 }
 
 start_app() {
   step "Run a shop that knows nothing of Weir: two replicas in a namespace labelled weir.dev/inject=enabled"
   sed "s|APP_IMAGE|$registry/app:$WEIR_VERSION|; s|PULL_POLICY|$pull|" hack/demo/shop.yaml | kubectl apply -f -
   kubectl rollout status -n shop deployment/payments --timeout=120s
-  kubectl wait -n shop --for=condition=Ready pod/client --timeout=60s
+  kubectl rollout status -n shop deployment/client --timeout=60s
   kubectl get pods -n shop
 }
 
@@ -88,29 +91,37 @@ apply_policy() {
 }
 
 show_traffic() {
-  step "Seven payments of the client alice, through the Service, over both replicas"
-  pay alice 7
-  step "Two payments of another client, bob: unaffected"
-  pay bob 2
+  # Names of this run: one that ran a minute ago may have used others up.
+  local alice bob
+  alice="alice-$(date +%H%M%S)" bob="bob-$(date +%H%M%S)"
+  step "Seven payments of the client $alice, through the Service, over both replicas"
+  pay "$alice" 7
+  step "Two payments of another client, $bob: unaffected"
+  pay "$bob" 2
   step "What a limited client is told"
-  kubectl exec -n shop client -- /app/echo get -X POST -H "X-Client-Id: alice" -whole http://payments/users/1/payments
+  kubectl exec -n shop deploy/client -- /app/echo get -X POST -H "X-Client-Id: $alice" -whole http://payments/users/1/payments
 }
 
 # pay CLIENT N prints a line for each answer.
 pay() {
-  kubectl exec -n shop client -- /app/echo get -n "$2" -X POST -H "X-Client-Id: $1" \
+  kubectl exec -n shop deploy/client -- /app/echo get -n "$2" -X POST -H "X-Client-Id: $1" \
     -columns "Ratelimit,Retry-After" http://payments/users/1/payments
 }
 
 say_next() {
-  local k="$cluster kubectl"
-  [ -z "${WEIR_KUBECONTEXT:-}" ] || k="kubectl --context $WEIR_KUBECONTEXT"
+  local k="$cluster kubectl" w="$cluster lan bin/weir" context=""
+  if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
+    context=" --context $WEIR_KUBECONTEXT" k="kubectl --context $WEIR_KUBECONTEXT" w="bin/weir"
+  fi
   cat <<T
 
 Done after $(($(date +%s) - started)) s. The cluster stays up. Try next:
   $k get rlp -A
   $k edit rlp payments -n shop          # change the limit; it holds a moment later, no pod restarts
-  $k exec -n shop client -- /app/echo get -n 9 -X POST -H "X-Client-Id: carol" -columns Ratelimit,Retry-After http://payments/users/1/payments
+  $k patch rlp payments -n shop --type=json -p '[{"op": "replace", "path": "/spec/limits/0/limit", "value": 8}]'
+  $k exec -n shop deploy/client -- /app/echo get -n 9 -X POST -H "X-Client-Id: carol" -columns Ratelimit,Retry-After http://payments/users/1/payments
+  make build && $w status -n shop$context
+  $w check -n shop$context
   make demo-down
 T
 }
