@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"slices"
 	"strings"
 
 	"weir.dev/weir/api/snapshot"
@@ -31,18 +32,33 @@ func (e *entry) publish(p Publication) {
 }
 
 func (e *entry) cut(features []string) Cut {
-	key := strings.Join(features, ",")
+	features = relevant(e.pub.Snapshot, features)
+	key := strings.Join(features, "\x00")
 	if c, ok := e.cuts[key]; ok {
 		return c
 	}
 	snap, unsupported := stream.Cut(e.pub.Snapshot, features)
 	c := Cut{Hash: snapshot.Hash(snap), Snapshot: snap, Unsupported: unsupported}
-	// Features come from sidecars: their variety is bounded here.
 	if len(e.cuts) < maxCuts {
 		e.cuts[key] = c
 	}
 	e.history.put(c.Hash, snap)
 	return c
+}
+
+// relevant are those of a sidecar's features that the snapshot asks for: what else a
+// sidecar names must neither cost a cut of its own nor pass for another sidecar's.
+func relevant(s *snapshot.Snapshot, features []string) []string {
+	var out []string
+	for _, p := range s.GetRateLimitPolicies() {
+		for _, f := range stream.Required(p) {
+			if slices.Contains(features, f) && !slices.Contains(out, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 const (

@@ -229,3 +229,23 @@ func TestGenerationsHavePorts(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+// What sidecars name that nobody asks for makes no cut of its own.
+func TestCutsAreFew(t *testing.T) {
+	h := New("c")
+	h.Publish(shop, publication(1))
+	h.Assign(one, shop)
+	var hash string
+	for i := range 3 * maxCuts {
+		s := h.Subscribe(one, []string{stream.FeatureRateLimit, fmt.Sprint("more/v", i), fmt.Sprintf("a,%d", i)})
+		v, ok := s.View()
+		if !ok || len(v.Unsupported) != 0 || hash != "" && v.Hash != hash {
+			t.Fatalf("view %+v, want hash %s", v, hash)
+		}
+		hash = v.Hash
+		s.Close()
+	}
+	if n := len(h.workloads[shop].cuts); n != 1 {
+		t.Errorf("%d cuts, want 1", n)
+	}
+}
