@@ -5,8 +5,7 @@ package http
 import (
 	"bufio"
 	"io"
-
-	"github.com/valyala/fasthttp"
+	"net/http/httputil"
 )
 
 type framing uint8
@@ -26,31 +25,24 @@ type body struct {
 	// ended: the last byte of the body, and of its trailers, was read.
 	ended bool
 	br    *bufio.Reader
-	// chunks reads chunk lines and trailers. That it is a request does not
-	// matter: the coding is the same both ways.
-	chunks *fasthttp.Request
+	// chunks reads chunk lines, up to the last.
+	chunks io.Reader
+	// tail: only the trailer section is left.
+	tail     bool
+	trailers trailers
 }
 
-func (b *body) start(br *bufio.Reader, f framing, length int64) error {
-	b.br, b.framing, b.left = br, f, length
+func (b *body) start(br *bufio.Reader, f framing, length int64) {
+	b.br, b.framing, b.left, b.tail = br, f, length, false
 	b.ended = f == noBody || f == fixedLength && length == 0
-	if f != chunked {
-		return nil
+	b.trailers.reset()
+	if f == chunked {
+		b.chunks = httputil.NewChunkedReader(br)
 	}
-	if b.chunks == nil {
-		b.chunks = &fasthttp.Request{}
-	}
-	b.chunks.Reset()
-	b.chunks.Header.DisableNormalizing()
-	b.chunks.Header.SetContentLength(-1)
-	return b.chunks.ContinueReadBodyStream(br, 1, false)
 }
 
 func (b *body) release() {
-	b.br = nil
-	if b.framing == chunked && b.chunks != nil {
-		b.chunks.Reset()
-	}
+	b.br, b.chunks = nil, nil
 	b.framing, b.ended = noBody, true
 }
 
@@ -62,11 +54,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 	}
 	switch b.framing {
 	case chunked:
-		n, err = b.chunks.BodyStream().Read(p)
-		if err == io.EOF {
-			b.ended = true
-		}
-		return n, err
+		return b.readChunked(p)
 	case fixedLength:
 		if int64(len(p)) > b.left {
 			p = p[:b.left]
@@ -96,20 +84,32 @@ func (b *body) inBuffer() bool {
 	return b.ended || b.framing == fixedLength && b.left <= int64(b.br.Buffered())
 }
 
+func (b *body) readChunked(p []byte) (n int, err error) {
+	if !b.tail {
+		if n, err = b.chunks.Read(p); err != io.EOF {
+			return n, err
+		}
+		b.tail = true
+		if n > 0 && !trailersIn(b.br) {
+			// What has come does not wait for what has not.
+			return n, nil
+		}
+	}
+	if err := b.trailers.read(b.br); err != nil {
+		return n, err
+	}
+	b.ended = true
+	return n, io.EOF
+}
+
 // appendTrailers appends the trailer section with the empty line that ends it.
 func (b *body) appendTrailers(dst []byte) []byte {
-	if b.framing != chunked || b.chunks == nil {
-		return append(dst, "\r\n"...)
+	if b.framing == chunked {
+		dst = append(dst, b.trailers.section...)
 	}
-	return append(dst, b.chunks.Header.TrailerHeader()...)
+	return append(dst, "\r\n"...)
 }
 
 func (b *body) hasTrailers() bool {
-	if b.framing != chunked || b.chunks == nil {
-		return false
-	}
-	for range b.chunks.Header.Trailers() {
-		return true
-	}
-	return false
+	return b.framing == chunked && len(b.trailers.section) > 0
 }

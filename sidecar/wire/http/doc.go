@@ -8,8 +8,8 @@
 // to the application, responses to the client, problem+json (RFC 9457) for what
 // Weir answers by itself, and to every filter the true outcome of its request.
 //
-// fasthttp's codecs read heads and chunks; the connection loop and the upstream
-// leg are ours, because fasthttp's server reads the beginning of a body before it
+// fasthttp's codec reads heads, net/http's reader chunks; the connection loop and
+// the upstream leg are ours, because fasthttp's server reads the beginning of a body before it
 // lets anyone look at the head, answers `Expect: 100-continue` by itself and
 // writes header fields in an order and a spelling of its own.
 //
@@ -17,6 +17,8 @@
 // index in head.go, whose slices are what is forwarded. Header names, their order
 // and their values go through unchanged, except:
 //
+//   - Trailers are held to the rules of heads; those that frame, route or
+//     authenticate are refused.
 //   - Message framing (Content-Length, Transfer-Encoding, chunk lines) is written
 //     by us from what was parsed. Chunk extensions are dropped.
 //   - Hop-by-hop fields (Connection, Keep-Alive, Proxy-Connection, TE but for

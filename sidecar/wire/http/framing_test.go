@@ -127,6 +127,16 @@ var brokenChunks = map[string]string{
 	"data with bare CR":       "3\r\nabc\rX0\r\n\r\n",
 	"forbidden trailer":       "3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n",
 	"folded trailer":          "3\r\nabc\r\n0\r\n x: y\r\n\r\n",
+	"folded second line":      "3\r\nabc\r\n0\r\na: b\r\n x: y\r\n\r\n",
+	"bare LF after a trailer": "3\r\nabc\r\n0\r\na: b\n\r\n",
+	"bare LF at the end":      "3\r\nabc\r\n0\r\n\n",
+	"bare CR in a trailer":    "3\r\nabc\r\n0\r\na: b\rc: d\r\n\r\n",
+	"NUL in a trailer":        "3\r\nabc\r\n0\r\na: b\x00\r\n\r\n",
+	"space in trailer's name": "3\r\nabc\r\n0\r\na b: c\r\n\r\n",
+	"space before the colon":  "3\r\nabc\r\n0\r\na : c\r\n\r\n",
+	"trailer without colon":   "3\r\nabc\r\n0\r\nabc\r\n\r\n",
+	"long extension":          "3;" + strings.Repeat("a", 5000) + "\r\nabc\r\n0\r\n\r\n",
+	"long trailers":           "3\r\nabc\r\n0\r\na: " + strings.Repeat("a", 20000) + "\r\n\r\n",
 }
 
 func TestBrokenChunks(t *testing.T) {

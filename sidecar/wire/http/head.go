@@ -45,10 +45,24 @@ func (h *head) parse(raw []byte) error {
 		return errNoLine
 	}
 	h.line = line
+	return h.index(rest)
+}
+
+// parseFields is parse for fields without a first line.
+func (h *head) parseFields(raw []byte) error {
+	h.raw = append(h.raw[:0], raw...)
+	h.fields, h.line = h.fields[:0], nil
+	return h.index(h.raw)
+}
+
+// index indexes the fields up to the empty line.
+func (h *head) index(rest []byte) error {
 	for {
-		if line, rest, err = cutLine(rest); err != nil {
+		line, next, err := cutLine(rest)
+		if err != nil {
 			return err
 		}
+		rest = next
 		if len(line) == 0 {
 			return nil
 		}

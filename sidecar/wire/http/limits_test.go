@@ -110,7 +110,7 @@ func TestBodyLimits(t *testing.T) {
 		"chunked, too long":  {4, 100, "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n", 413},
 		"chunked, fits":      {5, 100, "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n", 200},
 		"all together full":  {100, 4, "Content-Length: 5\r\n", "hello", 503},
-		"broken off":         {100, 1 << 20, "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nx", 400},
+		"broken off":         {100, 1 << 20, "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nx\r\n", 400},
 		"empty with a limit": {0, 100, "Content-Length: 0\r\n", "", 200},
 	}
 	for name, test := range tests {

@@ -130,7 +130,7 @@ func (t *txn) refuseHead(d exchange.Denial) bool {
 	t.x.Reset()
 	t.http10, t.expects100 = false, false
 	t.target = target{}
-	_ = t.body.start(t.br, noBody, 0)
+	t.body.start(t.br, noBody, 0)
 	t.answer(d)
 	t.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
 	return false
@@ -241,23 +241,19 @@ func (t *txn) frame() (exchange.Denial, bool) {
 		return malformed("The request needs exactly one Host."), false
 	}
 	length := t.header.ContentLength()
-	var err error
 	switch {
 	case codings == 1:
 		if length != -1 {
 			return malformed("The request's framing is not clear."), false
 		}
-		err = t.body.start(t.br, chunked, 0)
+		t.body.start(t.br, chunked, 0)
 	case lengths == 1:
 		if length < 0 {
 			return malformed("The request's Content-Length is not a number."), false
 		}
-		err = t.body.start(t.br, fixedLength, int64(length))
+		t.body.start(t.br, fixedLength, int64(length))
 	default:
-		err = t.body.start(t.br, noBody, 0)
-	}
-	if err != nil {
-		return malformed("The request's body cannot be read."), false
+		t.body.start(t.br, noBody, 0)
 	}
 	conn, n := t.head.Header("connection")
 	if n > 1 {

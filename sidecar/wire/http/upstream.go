@@ -178,12 +178,14 @@ func (l *upstreamLeg) frame(method []byte) error {
 	case codings > 1 || codings == 1 && !equalFold(coding, "chunked") || codings == 1 && l.http10:
 		return invalidResponse{errors.New("transfer-encoding is not chunked")}
 	case string(method) == "HEAD" || l.status == 204 || l.status == 304:
-		return l.body.start(l.br, noBody, 0)
+		l.body.start(l.br, noBody, 0)
 	case codings == 1:
-		return l.body.start(l.br, chunked, 0)
+		l.body.start(l.br, chunked, 0)
 	case lengths > 0:
-		return l.body.start(l.br, fixedLength, int64(max(0, l.header.ContentLength())))
+		l.body.start(l.br, fixedLength, int64(max(0, l.header.ContentLength())))
+	default:
+		l.reusable = false
+		l.body.start(l.br, untilClose, 0)
 	}
-	l.reusable = false
-	return l.body.start(l.br, untilClose, 0)
+	return nil
 }
