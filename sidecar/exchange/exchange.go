@@ -22,7 +22,8 @@ type Headers interface {
 
 // Exchange is one request and, later, its response.
 type Exchange struct {
-	// Context ends when the client has gone or the proxy stops.
+	// Context ends when the proxy stops. That the client has gone ends it with no
+	// codec yet: what waits by it needs a time of its own.
 	Context context.Context
 	// Start is when the head had been read.
 	Start time.Time

@@ -9,16 +9,14 @@
 // Weir answers by itself, and to every filter the true outcome of its request.
 //
 // fasthttp's codec reads heads, net/http's reader chunks; the connection loop and
-// the upstream leg are ours, because fasthttp's server reads the beginning of a body before it
-// lets anyone look at the head, answers `Expect: 100-continue` by itself and
-// writes header fields in an order and a spelling of its own.
+// the upstream leg are ours, because fasthttp's server reads the beginning of a
+// body before it lets anyone look at the head, answers `Expect: 100-continue` by
+// itself and writes header fields in an order and a spelling of its own.
 //
 // A head is accepted only when two parsers agree on it: fasthttp's and the strict
 // index in head.go, whose slices are what is forwarded. Header names, their order
 // and their values go through unchanged, except:
 //
-//   - Trailers are held to the rules of heads; those that frame, route or
-//     authenticate are refused.
 //   - Message framing (Content-Length, Transfer-Encoding, chunk lines) is written
 //     by us from what was parsed. Chunk extensions are dropped.
 //   - Hop-by-hop fields (Connection, Keep-Alive, Proxy-Connection, TE but for
@@ -29,6 +27,9 @@
 //     with hyphens or underscores.
 //   - The peer's address is appended to X-Forwarded-For. X-Forwarded-Proto is
 //     set to "http" when there is none; what an ingress has set stays.
+//
+// Trailers are held to the rules of heads; a message with one that frames, routes
+// or authenticates is refused.
 //
 // A client that closes its side, even only for writing, while it waits is taken
 // for gone within a second, and so the application's part ends too. Exchange's
