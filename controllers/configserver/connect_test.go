@@ -72,3 +72,38 @@ func TestAnswersAreNotCounted(t *testing.T) {
 		return len(g) == 1 && g[0].GetGeneration() == 2*burst
 	})
 }
+
+// A sidecar that refuses a policy comes back: it refuses until it is heard again.
+func TestRefusalOutlivesTheStream(t *testing.T) {
+	f := start(t, nil)
+	f.hub.Assign(podOf("one"), workload)
+	f.hub.Publish(workload, publication(1))
+	s := f.connect(t, "one").hello("")
+	s.receive() // secrets
+	served := s.receive().GetSnapshot()
+	s.ack(served.GetHash())
+	refused := func() string {
+		p := f.tracker.Pods("shop")
+		if len(p) != 1 || !p[0].GetConnected() || len(p[0].GetRefused()) != 1 {
+			return ""
+		}
+		return p[0].GetRefused()[0].GetReason()
+	}
+	f.hub.Publish(workload, publication(2))
+	u := s.receive().GetSnapshot()
+	s.send(&stream.FromSidecar{Message: &stream.FromSidecar_Nack{Nack: &stream.Nack{
+		Hash: u.GetHash(), Policy: "RateLimitPolicy/pay", Reason: "No.",
+	}}})
+	eventually(t, "refused", func() bool { return refused() == "No." })
+	again := f.connect(t, "one").hello(served.GetHash())
+	again.receive() // secrets
+	u = again.receive().GetSnapshot()
+	if r := refused(); r != "No." {
+		t.Errorf("asked again, and not answered: refused %q", r)
+	}
+	again.ack(u.GetHash())
+	eventually(t, "it has changed its mind", func() bool {
+		p := f.tracker.Pods("shop")[0]
+		return len(p.GetRefused()) == 0 && p.GetNack() == nil && p.GetAckedHash() == u.GetHash()
+	})
+}

@@ -38,6 +38,11 @@ type session struct {
 	refused map[string]*stream.Nack
 	nack    *stream.Nack
 
+	// former is what was known of the pod before this stream, while it may hold: that
+	// it refuses the view's snapshot. It is asked again, but a status must not say for
+	// a moment that it does not.
+	former *stream.PodState
+
 	secrets *stream.Secrets
 	peers   *stream.Peers
 }
@@ -116,6 +121,7 @@ func (s *session) acked(hash string) []*stream.ToSidecar {
 	if hash == "" || hash != s.flight {
 		return nil
 	}
+	s.former = nil
 	s.settled(s.flight, s.flightSnap)
 	return s.snapshot()
 }
@@ -130,6 +136,7 @@ func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
 		s.flight, s.flightSnap = "", nil
 		return s.snapshot()
 	}
+	s.former = nil
 	n = proto.CloneOf(n)
 	if !hasPolicy(s.flightSnap, n.GetPolicy()) {
 		n.Policy = ""
@@ -159,9 +166,24 @@ func (s *session) write(p *stream.PodState) {
 	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
 		p.Refused = append(p.Refused, s.refused[policy])
 	}
+	if s.refusedBefore() {
+		p.Nack, p.Refused = s.former.GetNack(), s.former.GetRefused()
+	}
 	p.AckedHash = s.serving
 	p.Acked = nil
 	if s.servingKnown {
 		p.Acked = hub.Generations(s.servingSnap)
 	}
+}
+
+// refusedBefore reports whether the pod is known to refuse the view's snapshot, if it
+// serves what it did then.
+func (s *session) refusedBefore() bool {
+	if s.former.GetNack() == nil || s.former.GetAckedHash() != s.serving {
+		return false
+	}
+	if !s.have || s.former.GetNack().GetHash() == s.view.Hash {
+		return true
+	}
+	return slices.ContainsFunc(s.former.GetRefused(), func(n *stream.Nack) bool { return n.GetHash() == s.view.Hash })
 }

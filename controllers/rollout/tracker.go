@@ -72,6 +72,19 @@ func (t *Tracker) Pods(namespace string) []*stream.PodState {
 	return out
 }
 
+// Pod returns what is known of one pod; nil: nothing.
+func (t *Tracker) Pod(namespace, uid string) *stream.PodState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	best := t.local[namespace][uid]
+	for _, r := range t.replicas {
+		if p := r.pods[namespace][uid]; p != nil && (best == nil || better(p, best)) {
+			best = p
+		}
+	}
+	return best
+}
+
 // Namespaces returns the namespaces that have pods, sorted.
 func (t *Tracker) Namespaces() []string {
 	t.mu.Lock()
