@@ -52,13 +52,8 @@ func New(replica string) *Tracker {
 // Pods returns what is known of the pods of a namespace, by name and uid. It is
 // whole on the leader only.
 func (t *Tracker) Pods(namespace string) []*stream.PodState {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	best := map[string]*stream.PodState{}
-	t.local.merge(namespace, best)
-	for _, r := range t.replicas {
-		r.pods.merge(namespace, best)
-	}
+	best := t.best(namespace)
+	// Thousands are sorted without making acks wait.
 	out := make([]*stream.PodState, 0, len(best))
 	for _, p := range best {
 		out = append(out, p)
@@ -70,6 +65,17 @@ func (t *Tracker) Pods(namespace string) []*stream.PodState {
 		return strings.Compare(a.GetUid(), b.GetUid())
 	})
 	return out
+}
+
+func (t *Tracker) best(namespace string) map[string]*stream.PodState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	best := map[string]*stream.PodState{}
+	t.local.merge(namespace, best)
+	for _, r := range t.replicas {
+		r.pods.merge(namespace, best)
+	}
+	return best
 }
 
 // Pod returns what is known of one pod; nil: nothing.
