@@ -42,7 +42,7 @@ func statusCommand() *cobra.Command {
 			if output != "table" {
 				return term.Encode(cmd.OutOrStdout(), output, s)
 			}
-			s.print(cmd.OutOrStdout())
+			s.print(cmd.OutOrStdout(), cluster.Namespace)
 			return nil
 		},
 	}
@@ -167,10 +167,18 @@ func viewPod(p *stream.PodState) podView {
 	return v
 }
 
-func (s statusView) print(w io.Writer) {
+// where says what was looked at: a namespace, or all.
+func where(namespace string) string {
+	if namespace == "" {
+		return "in any namespace"
+	}
+	return "in namespace " + namespace
+}
+
+func (s statusView) print(w io.Writer, namespace string) {
 	p := term.New(w)
 	if len(s.Policies) == 0 {
-		p.Printf("There is no policy here. Try -A, or apply one: config/samples has examples.\n")
+		p.Printf("There is no policy %s.\n", where(namespace))
 	} else {
 		var rows [][]string
 		for _, v := range s.Policies {
@@ -185,6 +193,10 @@ func (s statusView) print(w io.Writer) {
 	}
 	if s.PodsError != "" {
 		p.Printf("\n%s What each pod has acked is not known: %s\n", p.Warn("!"), s.PodsError)
+		return
+	}
+	if len(s.Pods) == 0 {
+		p.Printf("\nNo pod %s has a sidecar that the operator knows.\n", where(namespace))
 		return
 	}
 	p.Printf("\n")

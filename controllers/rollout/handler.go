@@ -49,7 +49,8 @@ func (v *View) Decode() ([]*stream.PodState, error) {
 	out := make([]*stream.PodState, 0, len(v.Pods))
 	for _, raw := range v.Pods {
 		p := &stream.PodState{}
-		if err := protojson.Unmarshal(raw, p); err != nil {
+		// The operator may be newer than the one who asks.
+		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, p); err != nil {
 			return nil, err
 		}
 		out = append(out, p)

@@ -32,6 +32,7 @@ const (
 	NoWebhook          Code = "WEIR0104"
 	NoWebhookCA        Code = "WEIR0105"
 	OperatorUnreached  Code = "WEIR0106"
+	NotAllowed         Code = "WEIR0107"
 	MissingSidecar     Code = "WEIR0201"
 	OtherVersion       Code = "WEIR0202"
 	PodDisconnected    Code = "WEIR0203"
@@ -59,7 +60,7 @@ func known(c Code) about {
 	case NoCRD:
 		return about{Error, "Install Weir with `helm install weir charts/weir -n weir-system --create-namespace`, or leave crds.enabled true."}
 	case OperatorNotReady:
-		return about{Error, "Look at `kubectl describe pods -n weir-system` and at the operator's log. Sidecars go on enforcing what they have; new pods wait for their first policies."}
+		return about{Error, "Look at `kubectl describe pods` in the operator's namespace (--weir-namespace, if it is not weir-system) and at the operator's log. Sidecars go on enforcing what they have; new pods wait for their first policies."}
 	case NoLeader:
 		return about{Error, "Status is not written while no replica leads. Look at the operator's log for why none can take the lease."}
 	case NoWebhook:
@@ -67,7 +68,9 @@ func known(c Code) about {
 	case NoWebhookCA:
 		return about{Error, "The operator writes the CA bundle when it starts. Look at its log for why it can't."}
 	case OperatorUnreached:
-		return about{Warning, "You need the right to create pods/portforward in the operator's namespace to see what each pod has acked."}
+		return about{Warning, "You need the rights to get the Lease weir-operator and to create pods/portforward in the operator's namespace to see what each pod has acked."}
+	case NotAllowed:
+		return about{Info, "Ask somebody who may read it to run `kubectl weir check`, or for that right."}
 	case MissingSidecar:
 		return about{Error, "The pod is older than its label: restart it with `kubectl rollout restart`."}
 	case OtherVersion:

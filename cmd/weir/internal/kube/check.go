@@ -50,12 +50,21 @@ func (c *Cluster) CheckInstallation(ctx context.Context) ([]finding.Finding, err
 	}
 	for _, check := range []func(context.Context) ([]finding.Finding, error){c.checkCRDs, c.checkOperator, c.checkWebhook} {
 		found, err := check(ctx)
+		if apierrors.IsForbidden(err) {
+			found, err = []finding.Finding{notAllowed("installation", err)}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// notAllowed is what a part of the check has become for those who may not look:
+// the rest goes on.
+func notAllowed(subject string, err error) finding.Finding {
+	return finding.New(finding.NotAllowed, subject, "This was not checked: %v.", err)
 }
 
 func (c *Cluster) checkCRDs(ctx context.Context) ([]finding.Finding, error) {
@@ -143,13 +152,25 @@ func (c *Cluster) checkWebhook(ctx context.Context) ([]finding.Finding, error) {
 // CheckPods looks for labelled pods without sidecar and for sidecars that are
 // old, away or refuse.
 func (c *Cluster) CheckPods(ctx context.Context) ([]finding.Finding, error) {
-	var namespaces corev1.NamespaceList
-	if err := c.List(ctx, &namespaces); err != nil {
+	all, err := c.checkInjected(ctx)
+	if apierrors.IsForbidden(err) {
+		all, err = []finding.Finding{notAllowed("pods", err)}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	labelled := map[string]bool{}
-	for _, n := range namespaces.Items {
-		labelled[n.Name] = n.Labels[podspec.LabelInject] == podspec.InjectEnabled
+	states, err := c.PodStates(ctx)
+	if err != nil {
+		return append(all, finding.New(finding.OperatorUnreached, "operator", "%s.", strings.TrimSuffix(err.Error(), "."))), nil
+	}
+	return append(all, checkStates(states)...), nil
+}
+
+// checkInjected looks for pods that ask for a sidecar and have none.
+func (c *Cluster) checkInjected(ctx context.Context) ([]finding.Finding, error) {
+	labelled, err := c.labelledNamespaces(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var pods corev1.PodList
 	if err := c.List(ctx, &pods, c.In()); err != nil {
@@ -167,11 +188,29 @@ func (c *Cluster) CheckPods(ctx context.Context) ([]finding.Finding, error) {
 			all = append(all, finding.New(finding.MissingSidecar, "pod/"+p.Namespace+"/"+p.Name, "The pod is labelled for injection and has no sidecar."))
 		}
 	}
-	states, err := c.PodStates(ctx)
-	if err != nil {
-		return append(all, finding.New(finding.OperatorUnreached, "operator", "%s.", strings.TrimSuffix(err.Error(), "."))), nil
+	return all, nil
+}
+
+// labelledNamespaces reads no more namespaces than are asked about: who may see
+// one need not be allowed to see all.
+func (c *Cluster) labelledNamespaces(ctx context.Context) (map[string]bool, error) {
+	var list corev1.NamespaceList
+	if c.Namespace == "" {
+		if err := c.List(ctx, &list); err != nil {
+			return nil, err
+		}
+	} else {
+		var n corev1.Namespace
+		if err := c.Get(ctx, client.ObjectKey{Name: c.Namespace}, &n); client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		list.Items = append(list.Items, n)
 	}
-	return append(all, checkStates(states)...), nil
+	labelled := map[string]bool{}
+	for _, n := range list.Items {
+		labelled[n.Name] = n.Labels[podspec.LabelInject] == podspec.InjectEnabled
+	}
+	return labelled, nil
 }
 
 func checkStates(states []*stream.PodState) []finding.Finding {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,6 +32,9 @@ const LeaseName = "weir-operator"
 func (c *Cluster) PodStates(ctx context.Context) ([]*stream.PodState, error) {
 	var lease coordinationv1.Lease
 	if err := c.Get(ctx, client.ObjectKey{Namespace: c.System, Name: LeaseName}, &lease); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("no operator has ever led in namespace %s; --weir-namespace says where Weir is installed", c.System)
+		}
 		return nil, fmt.Errorf("find the leading operator: %w", err)
 	}
 	if lease.Spec.HolderIdentity == nil {
