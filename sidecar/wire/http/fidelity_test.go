@@ -141,6 +141,30 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// TestListedFields: filters do not see what Connection takes from the application.
+func TestListedFields(t *testing.T) {
+	var got []int
+	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+		for _, name := range []string{"x-api-key", "x-user", "x-other", "authorization"} {
+			_, n := x.Request.Header(name)
+			got = append(got, n)
+		}
+		return exchange.Continue
+	}}
+	p := chainPorts(f)
+	p.port.Identity = &exchange.Identity{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Headers: []string{"x-user"}}
+	_, front := proxy(t, Config{Ports: p}, echoHead(t, ""))
+	c, br := dialRaw(t, front)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nX-Api-Key: a\r\nX-User: b\r\nX-Other: c\r\nAuthorization: d\r\nConnection: X-Api-Key, x-user, authorization\r\n\r\n")
+	_, body := readResponse(t, br, "GET")
+	if diff := cmp.Diff([]int{0, 1, 1, 1}, got); diff != "" {
+		t.Error(diff)
+	}
+	if strings.Contains(body, "X-Api-Key") || !strings.Contains(body, "X-User: b") {
+		t.Errorf("the application got %q", body)
+	}
+}
+
 // TestBarePath: filters see where a servlet container would lead a path with
 // parameters, and the application gets it as it was sent.
 func TestBarePath(t *testing.T) {

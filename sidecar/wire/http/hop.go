@@ -28,6 +28,19 @@ func (t *txn) hopByHop(f *field, listed []byte) bool {
 	return len(listed) > 0 && lists(listed, f.name) && !t.protected(f.name)
 }
 
+// dropListed takes away what Connection names: filters must see what the
+// application sees, or a client could be counted by a key that it does not have.
+func (t *txn) dropListed() {
+	listed := t.connectionLists()
+	if len(listed) == 0 {
+		return
+	}
+	for i := range t.head.fields {
+		f := &t.head.fields[i]
+		f.drop = f.drop || lists(listed, f.name) && !t.protected(f.name)
+	}
+}
+
 // lists reports whether a comma-separated list names the field.
 func lists(list, name []byte) bool {
 	for len(list) > 0 {

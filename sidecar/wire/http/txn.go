@@ -103,6 +103,7 @@ func (t *txn) serve() (keep bool) {
 	if d, ok := t.check(); !ok {
 		t.answer(d)
 	} else {
+		t.dropListed()
 		t.run()
 	}
 	t.c.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
