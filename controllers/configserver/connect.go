@@ -45,7 +45,7 @@ func (s *Server) Connect(conn stream.Config_ConnectServer) error {
 	c := &connection{conn: conn, sub: sub, session: newSession(hello, sub.Lookup), replaced: replaced}
 	// What the sidecar has brought along counts from the beginning: a status must not
 	// say for a moment that it enforces nothing.
-	c.session.former = s.opts.Rollout.Tracker.Pod(pod.Namespace, pod.UID)
+	c.session.remember(s.opts.Rollout.Tracker.Pod(pod.Namespace, pod.UID))
 	state := &stream.PodState{Namespace: pod.Namespace, Pod: pod.Name, Uid: pod.UID, Version: hello.GetVersion()}
 	c.session.write(state)
 	c.state = s.opts.Rollout.Tracker.Open(state)

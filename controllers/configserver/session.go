@@ -38,10 +38,10 @@ type session struct {
 	refused map[string]*stream.Nack
 	nack    *stream.Nack
 
-	// former is what was known of the pod before this stream, while it may hold: that
-	// it refuses the view's snapshot. It is asked again, but a status must not say for
-	// a moment that it does not.
-	former *stream.PodState
+	// asked are refusals that hold until the sidecar has answered again: of an earlier
+	// stream, or of policies that are as they were when it refused them. A status must
+	// not say for a moment that there is none.
+	asked []*stream.Nack
 
 	secrets *stream.Secrets
 	peers   *stream.Peers
@@ -66,7 +66,8 @@ func newSession(h *stream.Hello, lookup func(string) (*snapshot.Snapshot, bool))
 // see takes a view and returns what the sidecar must be told, in order.
 func (s *session) see(v hub.View) []*stream.ToSidecar {
 	if !s.have || v.Hash != s.view.Hash {
-		s.refused = map[string]*stream.Nack{}
+		s.asked = s.again(v)
+		s.refused, s.nack = map[string]*stream.Nack{}, nil
 	}
 	s.view, s.have = v, true
 	var out []*stream.ToSidecar
@@ -121,7 +122,7 @@ func (s *session) acked(hash string) []*stream.ToSidecar {
 	if hash == "" || hash != s.flight {
 		return nil
 	}
-	s.former = nil
+	s.asked = nil
 	s.settled(s.flight, s.flightSnap)
 	return s.snapshot()
 }
@@ -136,7 +137,7 @@ func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
 		s.flight, s.flightSnap = "", nil
 		return s.snapshot()
 	}
-	s.former = nil
+	s.asked = nil
 	n = proto.CloneOf(n)
 	if !hasPolicy(s.flightSnap, n.GetPolicy()) {
 		n.Policy = ""
@@ -166,8 +167,13 @@ func (s *session) write(p *stream.PodState) {
 	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
 		p.Refused = append(p.Refused, s.refused[policy])
 	}
-	if s.refusedBefore() {
-		p.Nack, p.Refused = s.former.GetNack(), s.former.GetRefused()
+	if s.nack == nil && len(s.asked) > 0 {
+		p.Nack = s.asked[0]
+		for _, n := range s.asked {
+			if n.GetPolicy() != "" {
+				p.Refused = append(p.Refused, n)
+			}
+		}
 	}
 	p.AckedHash = s.serving
 	p.Acked = nil
@@ -176,14 +182,32 @@ func (s *session) write(p *stream.PodState) {
 	}
 }
 
-// refusedBefore reports whether the pod is known to refuse the view's snapshot, if it
-// serves what it did then.
-func (s *session) refusedBefore() bool {
-	if s.former.GetNack() == nil || s.former.GetAckedHash() != s.serving {
-		return false
+// remember takes what was known of the pod before this stream.
+func (s *session) remember(former *stream.PodState) {
+	if former.GetNack() == nil || former.GetAckedHash() != s.serving {
+		return
 	}
-	if !s.have || s.former.GetNack().GetHash() == s.view.Hash {
-		return true
+	s.asked = append(s.asked, former.GetNack())
+	for _, n := range former.GetRefused() {
+		if !proto.Equal(n, former.GetNack()) {
+			s.asked = append(s.asked, n)
+		}
 	}
-	return slices.ContainsFunc(s.former.GetRefused(), func(n *stream.Nack) bool { return n.GetHash() == s.view.Hash })
+}
+
+// again returns the refusals that a new view does not make void.
+func (s *session) again(v hub.View) []*stream.Nack {
+	if !s.have {
+		if slices.ContainsFunc(s.asked, func(n *stream.Nack) bool { return n.GetHash() == v.Hash }) {
+			return s.asked
+		}
+		return nil
+	}
+	var out []*stream.Nack
+	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
+		if proto.Equal(rateLimit(s.view.Snapshot, policy), rateLimit(v.Snapshot, policy)) {
+			out = append(out, s.refused[policy])
+		}
+	}
+	return out
 }
