@@ -78,7 +78,8 @@ const (
 	same change = iota
 	// counts differ, or the words of a message.
 	counts
-	// decided: a status, reason or generation of a condition is another.
+	// decided: a status, reason or generation of a condition is another, or why a
+	// policy is accepted or not.
 	decided
 )
 
@@ -105,6 +106,10 @@ func sameConditions(a, b []metav1.Condition) bool {
 	for i := range a {
 		x, y := a[i], b[i]
 		if x.Type != y.Type || x.Status != y.Status || x.Reason != y.Reason || x.ObservedGeneration != y.ObservedGeneration {
+			return false
+		}
+		// What Accepted says has no counts: who won a conflict is news.
+		if x.Type == string(v1alpha1.ConditionAccepted) && x.Message != y.Message {
 			return false
 		}
 	}
