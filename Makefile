@@ -57,7 +57,11 @@ build: ## The three programs into bin/
 
 install: ## weir and kubectl-weir into GOBIN
 	CGO_ENABLED=0 go install -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)" ./cmd/weir
-	ln -sf weir "$$(go env GOBIN | grep . || echo "$$(go env GOPATH)/bin")/kubectl-weir"
+	bin="$$(go env GOBIN | grep . || echo "$$(go env GOPATH)/bin")"; \
+	ln -sf weir "$$bin/kubectl-weir"; \
+	printf '#!/bin/sh\nexec kubectl-weir __complete "$$@"\n' >"$$bin/kubectl_complete-weir"; \
+	chmod +x "$$bin/kubectl_complete-weir"; \
+	echo "weir and kubectl-weir are in $$bin; is it in your PATH?"
 
 images: ## Images into dist/images.tar, without Docker; WEIR_REGISTRY pushes them
 	WEIR_VERSION=$(VERSION) hack/image/build.sh

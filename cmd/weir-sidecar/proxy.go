@@ -67,6 +67,9 @@ func readPod(getenv func(string) string) (podSettings, error) {
 		namespace: getenv(podspec.EnvPodNamespace),
 		pod:       getenv(podspec.EnvPodName),
 	}
+	if p.operator == "" {
+		return p, fmt.Errorf("%s is not set, so this is no injected pod; without an operator use --snapshot and --listener, see --help", podspec.EnvOperator)
+	}
 	if _, _, err := net.SplitHostPort(p.operator); err != nil {
 		return p, fmt.Errorf("%s is not host:port of the operator: %w", podspec.EnvOperator, err)
 	}

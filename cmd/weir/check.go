@@ -63,6 +63,7 @@ error.`,
 	}
 	flags.Add(c.Flags())
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them, to check without a cluster; may be given several times, - is standard input")
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,9 @@ import (
 	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/controllers/inject"
 )
+
+// localImage is for nodes that dist/images.tar was loaded into: its host is none.
+const localImage = "weir.local/weir-sidecar:"
 
 type injectFlags struct {
 	files       []string
@@ -42,10 +46,11 @@ where the namespace is labelled ` + podspec.LabelInject + `=` + podspec.InjectEn
 	}
 	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest; may be given several times, - is standard input")
 	c.Flags().BoolVar(&f.remove, "remove", false, "take the sidecar out instead")
-	c.Flags().StringVar(&f.image, "image", "weir.local/weir-sidecar:"+version, "image of the sidecar")
+	c.Flags().StringVar(&f.image, "image", localImage+version, "image of the sidecar, where your nodes pull it from")
 	c.Flags().StringVar(&f.operator, "operator", "weir-operator.weir-system.svc:8443", "address of the operator's config stream")
 	c.Flags().StringVar(&f.config, "config", "", "operator configuration whose injection settings hold")
 	c.Flags().StringVar(&f.podSecurity, "pod-security", "", "Pod Security level of the namespace: privileged, baseline or restricted")
+	_ = c.RegisterFlagCompletionFunc("pod-security", cobra.FixedCompletions([]string{"privileged", "baseline", "restricted"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -80,6 +85,10 @@ func (f *injectFlags) run(stdin io.Reader, out, notes io.Writer) error {
 			return err
 		}
 		refused = printInjected(notes, path, objects) || refused
+	}
+	if !f.remove && strings.HasPrefix(f.image, localImage) {
+		p := term.New(notes)
+		p.Printf("%s The image %s is only on nodes that it was loaded into; --image names one to pull.\n", p.Warn("!"), f.image)
 	}
 	if refused {
 		return errors.New("at least one object was refused, see above")

@@ -48,6 +48,7 @@ func statusCommand() *cobra.Command {
 	}
 	flags.Add(c.Flags())
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
