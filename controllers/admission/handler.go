@@ -172,12 +172,17 @@ func (h *Handler) tell(req admission.Request, pod *corev1.Pod, reasons []inject.
 		if r.Code.Effect() == inject.EffectNote {
 			kind = corev1.EventTypeNormal
 		}
-		note := r.Message
-		if r.Field != "" {
-			note = r.Field + ": " + note
-		}
-		h.Events.Eventf(on, nil, kind, string(r.Code), action(r.Code), "%s", note[:min(len(note), noteBytes)])
+		h.Events.Eventf(on, nil, kind, string(r.Code), action(r.Code), "%s", note(r))
 	}
+}
+
+// note is not cut within a character: half of one takes more bytes than it has.
+func note(r inject.Reason) string {
+	text := r.Message
+	if r.Field != "" {
+		text = r.Field + ": " + text
+	}
+	return strings.ToValidUTF8(text[:min(len(text), noteBytes)], "")
 }
 
 func action(c inject.Code) string {

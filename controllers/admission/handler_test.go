@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-logr/logr"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"weir.dev/weir/api/podspec"
+	"weir.dev/weir/controllers/inject"
 )
 
 // recorder keeps events as text.
@@ -231,4 +233,13 @@ func counted(t *testing.T, registry *prometheus.Registry) string {
 		t.Errorf("counted %v times", v)
 	}
 	return labels["result"] + "/" + labels["reason"]
+}
+
+func TestNoteFits(t *testing.T) {
+	for _, text := range []string{"short", strings.Repeat("x", 2*noteBytes), "x" + strings.Repeat("é", noteBytes)} {
+		got := note(inject.Reason{Message: text})
+		if len(got) > noteBytes || !utf8.ValidString(got) || !strings.HasPrefix(text, got) {
+			t.Errorf("%d bytes, valid %v", len(got), utf8.ValidString(got))
+		}
+	}
 }
