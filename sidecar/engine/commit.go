@@ -19,7 +19,7 @@ func (b *build) commit() {
 	e.limits, e.stores = b.limits, b.stores
 	for name, s := range old {
 		if s.redis != nil && e.stores[name] != s {
-			e.retire(s.redis)
+			e.retire(s)
 		}
 	}
 	for policy := range e.peers {
@@ -30,20 +30,26 @@ func (b *build) commit() {
 	e.prune()
 }
 
-// retire closes a store once the requests that still use it are through.
-func (e *Engine) retire(s *redis.Store) {
-	e.retired[s] = time.AfterFunc(retireAfter, func() {
+// retire closes a store once the requests that still use it are through. One that
+// is not there any more has no breaker that could be open.
+func (e *Engine) retire(s *sharedStore) {
+	e.retired[s.redis] = time.AfterFunc(retireAfter, func() {
 		e.mu.Lock()
-		delete(e.retired, s)
+		delete(e.retired, s.redis)
 		e.mu.Unlock()
-		s.Close()
+		s.redis.Close()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.stores[s.name] == nil && e.opts.Metrics != nil {
+			e.opts.Metrics.StoreBreaker(s.name, false)
+		}
 	})
 }
 
 // abandon ends what a refused program had started.
 func (b *build) abandon() {
 	for _, s := range b.started {
-		b.e.retire(s.redis)
+		b.e.retire(s)
 	}
 	b.e.prune()
 }

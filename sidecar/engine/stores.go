@@ -26,6 +26,7 @@ const maxAddresses = 64
 // sharedStore is a store of the snapshot. Without a server it is this process
 // alone, and limits of scope Cluster are kept in tables.
 type sharedStore struct {
+	name  string
 	redis *redis.Store
 	// config and prefix say what it is connected to.
 	config *snapshot.Redis
@@ -75,7 +76,7 @@ func (b *build) openStores() error {
 				return refuse("Store %q: %s.", name, err)
 			}
 		}
-		started := &sharedStore{redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix, secret: opts.NeedCredentials}
+		started := &sharedStore{name: name, redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix, secret: opts.NeedCredentials}
 		b.stores[name] = started
 		b.started = append(b.started, started)
 	}
