@@ -73,7 +73,7 @@ func (a *attachment) slots(s *service, section string) []*slot {
 			out = append(out, candidate)
 		}
 	}
-	for _, l := range a.workloads {
+	for _, l := range a.of[s] {
 		numbers := make([]uint16, 0, len(l.slots))
 		for n := range l.slots {
 			numbers = append(numbers, n)

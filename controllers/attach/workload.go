@@ -47,12 +47,14 @@ type world struct {
 	services   map[string]*service
 	workloads  []*workload
 	unselected []*podView
+	// of are the workloads that a Service selects, by key.
+	of map[*service][]*workload
 	// empty are the slots of Services without pods, by Service.
 	empty map[string][]*slot
 }
 
 func read(in Input) *world {
-	w := &world{services: map[string]*service{}, empty: map[string][]*slot{}}
+	w := &world{services: map[string]*service{}, empty: map[string][]*slot{}, of: map[*service][]*workload{}}
 	var services []*service
 	for i := range in.Services {
 		s := readService(&in.Services[i])
@@ -73,6 +75,11 @@ func read(in Input) *world {
 		w.workloads = append(w.workloads, l)
 	}
 	slices.SortFunc(w.workloads, func(a, b *workload) int { return strings.Compare(a.key, b.key) })
+	for _, l := range w.workloads {
+		for _, s := range l.services {
+			w.of[s] = append(w.of[s], l)
+		}
+	}
 	slices.SortFunc(w.unselected, comparePods)
 	for _, s := range services {
 		if s.selector == nil || selecting[s.name] {
