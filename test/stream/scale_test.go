@@ -177,9 +177,10 @@ func (c *cluster) crowds(replicas []*replica, n int) {
 		}
 		c.t.Cleanup(func() {
 			_ = in.Close()
-			if err := cmd.Wait(); err != nil || out.String() != "0 streams ended early\n" {
-				c.t.Errorf("crowd: %v\n%s", err, out.String())
+			if err := cmd.Wait(); err != nil {
+				c.t.Errorf("crowd: %v", err)
 			}
+			c.t.Logf("crowd: %s", bytes.TrimSpace(out.Bytes()))
 		})
 	}
 }
