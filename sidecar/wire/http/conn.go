@@ -4,7 +4,6 @@ package http
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -211,15 +210,8 @@ func (c *conn) splice() {
 		c.kill()
 		return
 	}
-	ctx, cancel := context.WithCancel(c.s.ctx)
-	retired := make(chan struct{})
-	go func() {
-		defer close(retired)
-		c.retire(ctx)
-	}()
+	defer c.retire()()
 	splice.Join(c.nc, up)
-	cancel()
-	<-retired
 }
 
 // awaitConfig waits for the first snapshot, as long as the server is new: a pod

@@ -3,7 +3,7 @@
 package http
 
 import (
-	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,33 +22,56 @@ const (
 	retireAfter = 10 * time.Second
 )
 
-// retire ends a spliced connection whose port a policy has come to govern: its
+// retirement ends a spliced connection whose port a policy has come to govern: its
 // requests would pass by the policy for as long as the client keeps it. It waits
-// for a moment between two requests, when the application has spoken last.
-func (c *conn) retire(ctx context.Context) {
-	every := recheckEvery
-	var since time.Time
-	for {
-		timer := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case now := <-timer.C:
-			port, _ := c.s.cfg.Ports.Port(c.target.Port)
-			switch {
-			case !governed(port):
-				every, since = recheckEvery, time.Time{}
-				continue
-			case since.IsZero():
-				every, since = quiet/2, now
-			}
-			if c.quiet() || now.Sub(since) >= retireAfter {
-				c.kill()
-				return
-			}
-		}
+// for a moment between two requests, when the application has spoken last. It is a
+// timer and no goroutine, whose stack each idle connection would pay for.
+type retirement struct {
+	c *conn
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+	// since is when the port was first seen to be governed.
+	since time.Time
+}
+
+// retire begins to look; stop ends it.
+func (c *conn) retire() (stop func()) {
+	r := &retirement{c: c}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timer = time.AfterFunc(recheckEvery, r.check)
+	return r.stop
+}
+
+func (r *retirement) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.timer.Stop()
+}
+
+func (r *retirement) check() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
 	}
+	if port, _ := r.c.s.cfg.Ports.Port(r.c.target.Port); !governed(port) {
+		r.since = time.Time{}
+		r.timer.Reset(recheckEvery)
+		return
+	}
+	now := time.Now()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if r.c.quiet() || now.Sub(r.since) >= retireAfter {
+		r.c.kill()
+		return
+	}
+	r.timer.Reset(quiet / 2)
 }
 
 // quiet reports whether the client waits for nothing, by when bytes last moved.
