@@ -44,10 +44,10 @@ func KeepDots(dst, raw []byte) []byte {
 func DropParams(dst, raw []byte) []byte {
 	param := false
 	for _, c := range raw {
-		switch {
-		case c == '/':
+		switch c {
+		case '/':
 			param = false
-		case c == ';':
+		case ';':
 			param = true
 		}
 		if !param {

@@ -65,6 +65,16 @@ func TestNormalizePath(t *testing.T) {
 	}
 }
 
+func TestDropParams(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/pay": "/pay", "/pay;a=b": "/pay", "/pay;a/1;b;c": "/pay/1", "/x/..;/pay": "/x/../pay", "/;": "/", ";": "", "": "", "/a%3Bb": "/a%3Bb",
+	} {
+		if got := string(exchange.DropParams([]byte("kept"), []byte(raw))); got != "kept"+want {
+			t.Errorf("%q became %q, want %q", raw, got, "kept"+want)
+		}
+	}
+}
+
 // checkPath holds what must hold for every path.
 func checkPath(t interface{ Errorf(string, ...any) }, raw string) {
 	got, flags := exchange.NormalizePath(nil, []byte(raw))
