@@ -58,7 +58,7 @@ type settings struct {
 // newMachine puts the parts together; it must be closed.
 func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 	m := &machine{log: log, metrics: admin.NewMetrics()}
-	m.engine = engine.New(engine.Options{Metrics: m.metrics})
+	m.engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(m.metrics, log)})
 	s := make(m)
 	m.server = wirehttp.New(wirehttp.Config{
 		Ports:           m.engine,

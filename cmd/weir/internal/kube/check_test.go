@@ -65,10 +65,10 @@ func readerOf(t *testing.T, namespace string, objects ...client.Object) client.C
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "", nil)
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			if _, isNamespace := o.(*corev1.Namespace); key.Namespace != namespace && !(isNamespace && key.Name == namespace) {
-				return forbidden
+			if _, isNamespace := o.(*corev1.Namespace); key.Namespace == namespace || isNamespace && key.Name == namespace {
+				return c.Get(ctx, key, o, opts...)
 			}
-			return c.Get(ctx, key, o, opts...)
+			return forbidden
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			if o := (&client.ListOptions{}).ApplyOptions(opts); o.Namespace != namespace {

@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,8 +252,9 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		for _, err := range errs {
-			if line := err.(*Error).Line; line < 1 || line > bytes.Count(data, []byte("\n"))+1 {
-				t.Errorf("line %d is not in the file", line)
+			var at *Error
+			if !errors.As(err, &at) || at.Line < 1 || at.Line > bytes.Count(data, []byte("\n"))+1 {
+				t.Errorf("the line of %v is not in the file", err)
 			}
 		}
 	})

@@ -39,7 +39,7 @@ type Plane struct {
 func New(log *slog.Logger) *Plane {
 	redis.LogTo(log)
 	m := admin.NewMetrics()
-	e := engine.New(engine.Options{Metrics: m})
+	e := engine.New(engine.Options{Metrics: admin.NewStoreLog(m, log)})
 	ctx, stop := context.WithCancel(context.Background())
 	return &Plane{
 		Engine: e, Metrics: m, log: log, accepting: ctx, stopAccepting: stop,
