@@ -22,6 +22,10 @@ cleanup() {
 }
 trap cleanup EXIT
 
+if [ -z "${WEIR_KUBECONTEXT:-}" ] && [ -n "${WEIR_REGISTRY:-}" ]; then
+  echo "WEIR_REGISTRY is set, but WEIR_KUBECONTEXT is not: nothing would pull from $WEIR_REGISTRY. Unset it, or name the cluster." >&2
+  exit 2
+fi
 if [ -n "${WEIR_KUBECONTEXT:-}" ]; then
   registry="${WEIR_REGISTRY:?names the registry that $WEIR_KUBECONTEXT pulls from}"
   say "cluster $WEIR_KUBECONTEXT, images pushed to $registry"
