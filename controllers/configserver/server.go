@@ -89,7 +89,6 @@ func New(opts Options) *Server {
 		// would be most of the operator's memory.
 		grpc.ReadBufferSize(4<<10),
 		grpc.WriteBufferSize(4<<10),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: idle}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
