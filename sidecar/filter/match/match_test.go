@@ -157,6 +157,7 @@ func TestMethodsAndHeaders(t *testing.T) {
 	m := compile(t,
 		&snapshot.HTTPMatch{Methods: []string{"PATCH", "POST"}, Headers: []*snapshot.HeaderMatch{{Name: "x-env", Value: "prod"}, {Name: "x-tier", Value: ""}}},
 		&snapshot.HTTPMatch{Methods: []string{"DELETE"}},
+		&snapshot.HTTPMatch{Methods: []string{"GET"}, Headers: []*snapshot.HeaderMatch{{Name: "x-read", Value: "1"}}},
 	)
 	env, tier := [2]string{"x-env", "prod"}, [2]string{"x-tier", ""}
 	for name, tc := range map[string]struct {
@@ -166,6 +167,8 @@ func TestMethodsAndHeaders(t *testing.T) {
 		"both":               {request("POST", "/", env, tier), true},
 		"second rule":        {request("DELETE", "/"), true},
 		"another method":     {request("GET", "/", env, tier), false},
+		"HEAD is a GET":      {request("HEAD", "/", [2]string{"x-read", "1"}), true},
+		"HEAD is no DELETE":  {request("HEAD", "/"), false},
 		"no escape by case":  {request("post", "/", env, tier), true},
 		"a header missing":   {request("POST", "/", env), false},
 		"another value":      {request("POST", "/", [2]string{"x-env", "test"}, tier), false},
