@@ -46,15 +46,21 @@ func (m *Matcher) compile(h *snapshot.HTTPMatch) (rule, error) {
 		return rule{}, fmt.Errorf("more than %d methods or %d headers", maxMethods, maxHeaders)
 	}
 	r := rule{
-		methods: span{len(m.methods), len(m.methods) + len(h.GetMethods())},
 		headers: span{len(m.headers), len(m.headers) + len(h.GetHeaders())},
 	}
+	r.methods.from = len(m.methods)
 	for _, method := range h.GetMethods() {
 		if method == "" || len(method) > maxString {
 			return rule{}, fmt.Errorf("method %q is empty or too long", method)
 		}
 		m.methods = append(m.methods, method)
+		// HEAD runs what GET does (RFC 9110 §9.3.2): net/http and Express route it to
+		// the same handler.
+		if method == "GET" {
+			m.methods = append(m.methods, "HEAD")
+		}
 	}
+	r.methods.to = len(m.methods)
 	for _, f := range h.GetHeaders() {
 		if f.GetName() == "" || len(f.GetName()) > maxString || len(f.GetValue()) > maxString || f.GetName() != strings.ToLower(f.GetName()) {
 			return rule{}, fmt.Errorf("header name %q is empty, too long or not in lower case", f.GetName())

@@ -104,9 +104,7 @@ func (m *Matcher) method(r *rule, method []byte) bool {
 		return true
 	}
 	for _, want := range m.methods[r.methods.from:r.methods.to] {
-		// HEAD runs what GET does (RFC 9110 §9.3.2): net/http and Express route it to
-		// the same handler.
-		if sameMethod(method, want) || want == "GET" && sameMethod(method, "HEAD") {
+		if sameMethod(method, want) {
 			return true
 		}
 	}

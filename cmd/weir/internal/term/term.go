@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package term prints for people: tables, steps with their time, colours where
-// the output is a terminal. What scripts read is printed as JSON or YAML by
-// Encode. It decides nothing and reads nothing but whether a file is a terminal.
+// Package term prints for people: tables, colours where the output is a
+// terminal. What scripts read is printed as JSON or YAML by Encode. It decides nothing and reads nothing but whether a file is a terminal.
 package term
 
 import (
@@ -13,7 +12,6 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
@@ -62,18 +60,6 @@ func (p *Printer) paint(code, s string) string {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-// Step prints what begins, runs do, and prints how long it took.
-func (p *Printer) Step(what string, do func() error) error {
-	p.Printf("%s ... ", what)
-	start := time.Now()
-	if err := do(); err != nil {
-		p.Printf("%s\n", p.Bad("failed"))
-		return err
-	}
-	p.Printf("%s (%.1f s)\n", p.Good("ok"), time.Since(start).Seconds())
-	return nil
 }
 
 // Table prints rows under a header in aligned columns.
