@@ -350,6 +350,63 @@ func (Scope) EnumDescriptor() ([]byte, []int) {
 	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
 }
 
+type AccessLog_Mode int32
+
+const (
+	AccessLog_MODE_UNSPECIFIED AccessLog_Mode = 0
+	AccessLog_MODE_OFF         AccessLog_Mode = 1
+	// Answers of 500 and above, requests that Weir denied, broken exchanges.
+	AccessLog_MODE_ERRORS AccessLog_Mode = 2
+	// Errors, and of the rest one in so many.
+	AccessLog_MODE_SAMPLED AccessLog_Mode = 3
+	AccessLog_MODE_ALL     AccessLog_Mode = 4
+)
+
+// Enum value maps for AccessLog_Mode.
+var (
+	AccessLog_Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "MODE_OFF",
+		2: "MODE_ERRORS",
+		3: "MODE_SAMPLED",
+		4: "MODE_ALL",
+	}
+	AccessLog_Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED": 0,
+		"MODE_OFF":         1,
+		"MODE_ERRORS":      2,
+		"MODE_SAMPLED":     3,
+		"MODE_ALL":         4,
+	}
+)
+
+func (x AccessLog_Mode) Enum() *AccessLog_Mode {
+	p := new(AccessLog_Mode)
+	*p = x
+	return p
+}
+
+func (x AccessLog_Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AccessLog_Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_snapshot_snapshot_proto_enumTypes[6].Descriptor()
+}
+
+func (AccessLog_Mode) Type() protoreflect.EnumType {
+	return &file_snapshot_snapshot_proto_enumTypes[6]
+}
+
+func (x AccessLog_Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AccessLog_Mode.Descriptor instead.
+func (AccessLog_Mode) EnumDescriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3, 0}
+}
+
 type PathMatch_Type int32
 
 const (
@@ -386,11 +443,11 @@ func (x PathMatch_Type) String() string {
 }
 
 func (PathMatch_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[6].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
 }
 
 func (PathMatch_Type) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[6]
+	return &file_snapshot_snapshot_proto_enumTypes[7]
 }
 
 func (x PathMatch_Type) Number() protoreflect.EnumNumber {
@@ -399,7 +456,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{8, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type Redis_Mode int32
@@ -438,11 +495,11 @@ func (x Redis_Mode) String() string {
 }
 
 func (Redis_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[8].Descriptor()
 }
 
 func (Redis_Mode) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[7]
+	return &file_snapshot_snapshot_proto_enumTypes[8]
 }
 
 func (x Redis_Mode) Number() protoreflect.EnumNumber {
@@ -451,7 +508,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Snapshot struct {
@@ -464,7 +521,11 @@ type Snapshot struct {
 	RateLimitPolicies []*RateLimitPolicy `protobuf:"bytes,3,rep,name=rate_limit_policies,json=rateLimitPolicies,proto3" json:"rate_limit_policies,omitempty"`
 	// Stores that policies name, by name. Credentials are not here: they travel
 	// in stream.Secrets.
-	Stores        []*Store `protobuf:"bytes,4,rep,name=stores,proto3" json:"stores,omitempty"`
+	Stores []*Store `protobuf:"bytes,4,rep,name=stores,proto3" json:"stores,omitempty"`
+	// Absent: the defaults.
+	Proxy *Proxy `protobuf:"bytes,5,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Absent: neither access log nor traces.
+	Telemetry     *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +588,272 @@ func (x *Snapshot) GetStores() []*Store {
 	return nil
 }
 
+func (x *Snapshot) GetProxy() *Proxy {
+	if x != nil {
+		return x.Proxy
+	}
+	return nil
+}
+
+func (x *Snapshot) GetTelemetry() *Telemetry {
+	if x != nil {
+		return x.Telemetry
+	}
+	return nil
+}
+
+// Bounds and times of the HTTP proxy, for all its ports. 0 is the default that
+// sidecar/wire/http names.
+type Proxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of one request's or response's head, 4 KiB to 1 MiB.
+	HeadBytes uint32 `protobuf:"varint,1,opt,name=head_bytes,json=headBytes,proto3" json:"head_bytes,omitempty"`
+	// Client connections at once.
+	Connections uint32 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
+	// A client's connection without a request.
+	IdleMilliseconds uint64 `protobuf:"varint,3,opt,name=idle_milliseconds,json=idleMilliseconds,proto3" json:"idle_milliseconds,omitempty"`
+	// A body or a response that stands still on the client's side.
+	StallMilliseconds uint64 `protobuf:"varint,4,opt,name=stall_milliseconds,json=stallMilliseconds,proto3" json:"stall_milliseconds,omitempty"`
+	// Connecting to the application.
+	ConnectMilliseconds uint64 `protobuf:"varint,5,opt,name=connect_milliseconds,json=connectMilliseconds,proto3" json:"connect_milliseconds,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Proxy) Reset() {
+	*x = Proxy{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proxy) ProtoMessage() {}
+
+func (x *Proxy) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
+func (*Proxy) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Proxy) GetHeadBytes() uint32 {
+	if x != nil {
+		return x.HeadBytes
+	}
+	return 0
+}
+
+func (x *Proxy) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Proxy) GetIdleMilliseconds() uint64 {
+	if x != nil {
+		return x.IdleMilliseconds
+	}
+	return 0
+}
+
+func (x *Proxy) GetStallMilliseconds() uint64 {
+	if x != nil {
+		return x.StallMilliseconds
+	}
+	return 0
+}
+
+func (x *Proxy) GetConnectMilliseconds() uint64 {
+	if x != nil {
+		return x.ConnectMilliseconds
+	}
+	return 0
+}
+
+type Telemetry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccessLog     *AccessLog             `protobuf:"bytes,1,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"`
+	Tracing       *Tracing               `protobuf:"bytes,2,opt,name=tracing,proto3" json:"tracing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Telemetry) Reset() {
+	*x = Telemetry{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Telemetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Telemetry) ProtoMessage() {}
+
+func (x *Telemetry) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
+func (*Telemetry) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Telemetry) GetAccessLog() *AccessLog {
+	if x != nil {
+		return x.AccessLog
+	}
+	return nil
+}
+
+func (x *Telemetry) GetTracing() *Tracing {
+	if x != nil {
+		return x.Tracing
+	}
+	return nil
+}
+
+type AccessLog struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Mode  AccessLog_Mode         `protobuf:"varint,1,opt,name=mode,proto3,enum=weir.snapshot.v1.AccessLog_Mode" json:"mode,omitempty"`
+	// MODE_SAMPLED: how many of a million, 1 to 1,000,000.
+	SamplePerMillion uint32 `protobuf:"varint,2,opt,name=sample_per_million,json=samplePerMillion,proto3" json:"sample_per_million,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *AccessLog) Reset() {
+	*x = AccessLog{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessLog) ProtoMessage() {}
+
+func (x *AccessLog) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
+func (*AccessLog) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AccessLog) GetMode() AccessLog_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return AccessLog_MODE_UNSPECIFIED
+}
+
+func (x *AccessLog) GetSamplePerMillion() uint32 {
+	if x != nil {
+		return x.SamplePerMillion
+	}
+	return 0
+}
+
+// OpenTelemetry spans over OTLP/gRPC.
+type Tracing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port.
+	Endpoint string `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Tls      *TLS   `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Of requests that come without a traceparent, 0 to 1,000,000; the sampled
+	// flag of a traceparent decides for the others.
+	SamplePerMillion uint32 `protobuf:"varint,3,opt,name=sample_per_million,json=samplePerMillion,proto3" json:"sample_per_million,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Tracing) Reset() {
+	*x = Tracing{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracing) ProtoMessage() {}
+
+func (x *Tracing) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
+func (*Tracing) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Tracing) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Tracing) GetTls() *TLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Tracing) GetSamplePerMillion() uint32 {
+	if x != nil {
+		return x.SamplePerMillion
+	}
+	return 0
+}
+
 type Workload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The cluster id that begins Redis keys; `local` under `weir run`.
@@ -540,7 +867,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	mi := &file_snapshot_snapshot_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +879,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	mi := &file_snapshot_snapshot_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +892,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{1}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Workload) GetCluster() string {
@@ -601,14 +928,18 @@ type Port struct {
 	PassEncodedSlashes bool `protobuf:"varint,5,opt,name=pass_encoded_slashes,json=passEncodedSlashes,proto3" json:"pass_encoded_slashes,omitempty"`
 	// What leads to it: `service/port`, by the port's name and by its number,
 	// sorted. Listeners of `weir run` and `weir-sidecar --snapshot` are found by it.
-	Names         []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	Names []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	// By path, the longest prefix first. Where none fits there is no timeout.
+	Timeouts []*RouteTimeout `protobuf:"bytes,7,rep,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// Bounds request bodies; 0: not bounded.
+	MaxBodyBytes  uint64 `protobuf:"varint,8,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	mi := &file_snapshot_snapshot_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +951,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	mi := &file_snapshot_snapshot_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +964,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{2}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -678,6 +1009,76 @@ func (x *Port) GetNames() []string {
 	return nil
 }
 
+func (x *Port) GetTimeouts() []*RouteTimeout {
+	if x != nil {
+		return x.Timeouts
+	}
+	return nil
+}
+
+func (x *Port) GetMaxBodyBytes() uint64 {
+	if x != nil {
+		return x.MaxBodyBytes
+	}
+	return 0
+}
+
+// How long the application may take for requests of some paths, from the end of
+// the request to the head of its response.
+type RouteTimeout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole segments; "/": every path.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// 0: not bounded.
+	ResponseMilliseconds uint64 `protobuf:"varint,2,opt,name=response_milliseconds,json=responseMilliseconds,proto3" json:"response_milliseconds,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *RouteTimeout) Reset() {
+	*x = RouteTimeout{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteTimeout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteTimeout) ProtoMessage() {}
+
+func (x *RouteTimeout) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteTimeout.ProtoReflect.Descriptor instead.
+func (*RouteTimeout) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RouteTimeout) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *RouteTimeout) GetResponseMilliseconds() uint64 {
+	if x != nil {
+		return x.ResponseMilliseconds
+	}
+	return 0
+}
+
 // Who the client is, see api.md "Who the client is".
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -691,7 +1092,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	mi := &file_snapshot_snapshot_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +1104,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	mi := &file_snapshot_snapshot_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +1117,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Identity) GetTrustedProxies() []string {
@@ -753,7 +1154,7 @@ type RateLimitPolicy struct {
 
 func (x *RateLimitPolicy) Reset() {
 	*x = RateLimitPolicy{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	mi := &file_snapshot_snapshot_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +1166,7 @@ func (x *RateLimitPolicy) String() string {
 func (*RateLimitPolicy) ProtoMessage() {}
 
 func (x *RateLimitPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	mi := &file_snapshot_snapshot_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +1179,7 @@ func (x *RateLimitPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimitPolicy.ProtoReflect.Descriptor instead.
 func (*RateLimitPolicy) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{4}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RateLimitPolicy) GetName() string {
@@ -856,7 +1257,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[5]
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1269,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[5]
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1282,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Limit) GetName() string {
@@ -973,7 +1374,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1386,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1399,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -1041,7 +1442,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1454,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1467,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{7}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -1100,7 +1501,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[8]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1513,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[8]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1526,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{8}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -1153,7 +1554,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[9]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1566,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[9]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1579,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{9}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1209,7 +1610,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1622,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1635,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -1305,7 +1706,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1718,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1731,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -1352,7 +1753,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1765,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1778,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Store) GetName() string {
@@ -1416,7 +1817,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1829,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1842,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -1491,7 +1892,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1904,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1917,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TLS) GetServerName() string {
@@ -1537,23 +1938,54 @@ var File_snapshot_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xf4\x01\n" +
+	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xde\x02\n" +
 	"\bSnapshot\x126\n" +
 	"\bworkload\x18\x01 \x01(\v2\x1a.weir.snapshot.v1.WorkloadR\bworkload\x12,\n" +
 	"\x05ports\x18\x02 \x03(\v2\x16.weir.snapshot.v1.PortR\x05ports\x12Q\n" +
 	"\x13rate_limit_policies\x18\x03 \x03(\v2!.weir.snapshot.v1.RateLimitPolicyR\x11rateLimitPolicies\x12/\n" +
-	"\x06stores\x18\x04 \x03(\v2\x17.weir.snapshot.v1.StoreR\x06stores\"T\n" +
+	"\x06stores\x18\x04 \x03(\v2\x17.weir.snapshot.v1.StoreR\x06stores\x12-\n" +
+	"\x05proxy\x18\x05 \x01(\v2\x17.weir.snapshot.v1.ProxyR\x05proxy\x129\n" +
+	"\ttelemetry\x18\x06 \x01(\v2\x1b.weir.snapshot.v1.TelemetryR\ttelemetry\"\xd7\x01\n" +
+	"\x05Proxy\x12\x1d\n" +
+	"\n" +
+	"head_bytes\x18\x01 \x01(\rR\theadBytes\x12 \n" +
+	"\vconnections\x18\x02 \x01(\rR\vconnections\x12+\n" +
+	"\x11idle_milliseconds\x18\x03 \x01(\x04R\x10idleMilliseconds\x12-\n" +
+	"\x12stall_milliseconds\x18\x04 \x01(\x04R\x11stallMilliseconds\x121\n" +
+	"\x14connect_milliseconds\x18\x05 \x01(\x04R\x13connectMilliseconds\"|\n" +
+	"\tTelemetry\x12:\n" +
+	"\n" +
+	"access_log\x18\x01 \x01(\v2\x1b.weir.snapshot.v1.AccessLogR\taccessLog\x123\n" +
+	"\atracing\x18\x02 \x01(\v2\x19.weir.snapshot.v1.TracingR\atracing\"\xcc\x01\n" +
+	"\tAccessLog\x124\n" +
+	"\x04mode\x18\x01 \x01(\x0e2 .weir.snapshot.v1.AccessLog.ModeR\x04mode\x12,\n" +
+	"\x12sample_per_million\x18\x02 \x01(\rR\x10samplePerMillion\"[\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bMODE_OFF\x10\x01\x12\x0f\n" +
+	"\vMODE_ERRORS\x10\x02\x12\x10\n" +
+	"\fMODE_SAMPLED\x10\x03\x12\f\n" +
+	"\bMODE_ALL\x10\x04\"|\n" +
+	"\aTracing\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12'\n" +
+	"\x03tls\x18\x02 \x01(\v2\x15.weir.snapshot.v1.TLSR\x03tls\x12,\n" +
+	"\x12sample_per_million\x18\x03 \x01(\rR\x10samplePerMillion\"T\n" +
 	"\bWorkload\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\x82\x02\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\xe4\x02\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x126\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1a.weir.snapshot.v1.ProtocolR\bprotocol\x12*\n" +
 	"\x11rate_limit_policy\x18\x03 \x01(\tR\x0frateLimitPolicy\x126\n" +
 	"\bidentity\x18\x04 \x01(\v2\x1a.weir.snapshot.v1.IdentityR\bidentity\x120\n" +
 	"\x14pass_encoded_slashes\x18\x05 \x01(\bR\x12passEncodedSlashes\x12\x14\n" +
-	"\x05names\x18\x06 \x03(\tR\x05names\"^\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\x12:\n" +
+	"\btimeouts\x18\a \x03(\v2\x1e.weir.snapshot.v1.RouteTimeoutR\btimeouts\x12$\n" +
+	"\x0emax_body_bytes\x18\b \x01(\x04R\fmaxBodyBytes\"[\n" +
+	"\fRouteTimeout\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x123\n" +
+	"\x15response_milliseconds\x18\x02 \x01(\x04R\x14responseMilliseconds\"^\n" +
 	"\bIdentity\x12'\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tR\x0etrustedProxies\x12)\n" +
 	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x9f\x02\n" +
@@ -1673,8 +2105,8 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_snapshot_proto_rawDescData
 }
 
-var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
@@ -1682,52 +2114,65 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(OnMissingKey)(0),       // 3: weir.snapshot.v1.OnMissingKey
 	(Algorithm)(0),          // 4: weir.snapshot.v1.Algorithm
 	(Scope)(0),              // 5: weir.snapshot.v1.Scope
-	(PathMatch_Type)(0),     // 6: weir.snapshot.v1.PathMatch.Type
-	(Redis_Mode)(0),         // 7: weir.snapshot.v1.Redis.Mode
-	(*Snapshot)(nil),        // 8: weir.snapshot.v1.Snapshot
-	(*Workload)(nil),        // 9: weir.snapshot.v1.Workload
-	(*Port)(nil),            // 10: weir.snapshot.v1.Port
-	(*Identity)(nil),        // 11: weir.snapshot.v1.Identity
-	(*RateLimitPolicy)(nil), // 12: weir.snapshot.v1.RateLimitPolicy
-	(*Limit)(nil),           // 13: weir.snapshot.v1.Limit
-	(*Match)(nil),           // 14: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 15: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 16: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 17: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 18: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 19: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 20: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 21: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 22: weir.snapshot.v1.TLS
+	(AccessLog_Mode)(0),     // 6: weir.snapshot.v1.AccessLog.Mode
+	(PathMatch_Type)(0),     // 7: weir.snapshot.v1.PathMatch.Type
+	(Redis_Mode)(0),         // 8: weir.snapshot.v1.Redis.Mode
+	(*Snapshot)(nil),        // 9: weir.snapshot.v1.Snapshot
+	(*Proxy)(nil),           // 10: weir.snapshot.v1.Proxy
+	(*Telemetry)(nil),       // 11: weir.snapshot.v1.Telemetry
+	(*AccessLog)(nil),       // 12: weir.snapshot.v1.AccessLog
+	(*Tracing)(nil),         // 13: weir.snapshot.v1.Tracing
+	(*Workload)(nil),        // 14: weir.snapshot.v1.Workload
+	(*Port)(nil),            // 15: weir.snapshot.v1.Port
+	(*RouteTimeout)(nil),    // 16: weir.snapshot.v1.RouteTimeout
+	(*Identity)(nil),        // 17: weir.snapshot.v1.Identity
+	(*RateLimitPolicy)(nil), // 18: weir.snapshot.v1.RateLimitPolicy
+	(*Limit)(nil),           // 19: weir.snapshot.v1.Limit
+	(*Match)(nil),           // 20: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),       // 21: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),       // 22: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),     // 23: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),         // 24: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),        // 25: weir.snapshot.v1.ClientIP
+	(*Store)(nil),           // 26: weir.snapshot.v1.Store
+	(*Redis)(nil),           // 27: weir.snapshot.v1.Redis
+	(*TLS)(nil),             // 28: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
-	9,  // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
-	10, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
-	12, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	20, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
-	0,  // 4: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
-	11, // 5: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
-	13, // 6: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
-	1,  // 7: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	2,  // 8: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	14, // 9: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	18, // 10: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 11: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 12: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 13: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	15, // 14: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	16, // 15: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	17, // 16: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	6,  // 17: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	19, // 18: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	21, // 19: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	7,  // 20: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	22, // 21: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	14, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
+	15, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
+	18, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
+	26, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	10, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
+	11, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
+	12, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
+	13, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
+	6,  // 8: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
+	28, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	0,  // 10: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
+	17, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
+	16, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
+	19, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	1,  // 14: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	2,  // 15: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
+	20, // 16: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	24, // 17: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 18: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 19: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 20: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	21, // 21: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	22, // 22: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	23, // 23: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	7,  // 24: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	25, // 25: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	27, // 26: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	8,  // 27: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	28, // 28: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -1735,10 +2180,10 @@ func file_snapshot_snapshot_proto_init() {
 	if File_snapshot_snapshot_proto != nil {
 		return
 	}
-	file_snapshot_snapshot_proto_msgTypes[6].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[11].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[10].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[15].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
@@ -1748,8 +2193,8 @@ func file_snapshot_snapshot_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   15,
+			NumEnums:      9,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

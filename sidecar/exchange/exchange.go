@@ -30,6 +30,12 @@ type Exchange struct {
 
 	// Port is the container port, as the snapshot knows it.
 	Port uint16
+	// Protocol is what the client speaks: "HTTP/1.0", "HTTP/1.1", "HTTP/2".
+	Protocol string
+	// GRPC: the request is a gRPC call.
+	GRPC bool
+	// Trace is the request's place in a trace, zero where nothing is traced.
+	Trace Trace
 	// Method of the request, as sent.
 	Method []byte
 	// RawPath is the path as sent, without the query.
