@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+)
+
+// start serves on two free ports and returns their addresses.
+func start(t *testing.T) (rpc, web string) {
+	t.Helper()
+	var l [2]net.Listener
+	for i := range l {
+		var err error
+		if l[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serveOn(ctx, l[0], l[1]) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return l[0].Addr().String(), l[1].Addr().String()
+}
+
+func output(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), args, &out, &errs); status != 0 {
+		t.Fatalf("%v: exit status %d: %s", args, status, errs.String())
+	}
+	return out.String()
+}
+
+func TestInterop(t *testing.T) {
+	rpc, _ := start(t)
+	if got := strings.Count(output(t, "interop", rpc), " ok\n"); got != 14 {
+		t.Errorf("%d cases passed, want 14", got)
+	}
+}
+
+func TestCall(t *testing.T) {
+	rpc, _ := start(t)
+	var r callResult
+	if err := json.Unmarshal([]byte(output(t, "call", "-H", "x-client-id: me", rpc)), &r); err != nil || r.Code != "OK" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestWebSocket(t *testing.T) {
+	_, web := start(t)
+	var r wsResult
+	if err := json.Unmarshal([]byte(output(t, "ws", "-n", "5", "ws://"+web+"/ws")), &r); err != nil || r.Status != 101 || r.Echoed != 5 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	_, web := start(t)
+	got := output(t, "events", "http://"+web+"/events?n=3&ms=1")
+	if n := strings.Count(got, `"data":"event `); n != 3 {
+		t.Errorf("%d events, want 3: %s", n, got)
+	}
+}
