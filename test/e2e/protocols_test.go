@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rpcApp speaks gRPC, WebSocket and Server-Sent Events (test/apps/rpc).
+func rpcApp(name string) string {
+	c := fmt.Sprintf(`{name: app, image: %s, imagePullPolicy: %s, command: [/app/rpc], args: [-grpc, ":9090", -http, ":8080"]`+
+		`, readinessProbe: {grpc: {port: 9090}, periodSeconds: 1}, livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}`,
+		appImage(), pullPolicy())
+	return deployment(name, "{name: grpc, port: 9090, targetPort: 9090}, {name: http, port: 80, targetPort: 8080}", "",
+		"containers: ["+c+"]")
+}
+
+// rpc runs the client of test/apps/rpc in the client pod and decodes what it
+// prints.
+func rpc[T any](t *testing.T, ns string, args ...string) []T {
+	t.Helper()
+	out := kubectl(t, append([]string{"exec", "-n", ns, "client", "--", "/app/rpc"}, args...)...)
+	var all []T
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var v T
+		if err := d.Decode(&v); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+type call struct {
+	Code    string
+	Message string
+	RetryMS int64 `json:"retry_ms"`
+	Header  map[string][]string
+	Trailer map[string][]string
+}
+
+type socket struct {
+	Status, Echoed int
+	Error          string
+}
+
+// A gRPC port with a limit on one method: the calls of gRPC's interoperability
+// suite go through, one too many of the method is RESOURCE_EXHAUSTED.
+func TestGRPC(t *testing.T) {
+	ns := namespace(t, "e2e-grpc", inject)
+	client(t, ns)
+	apply(t, ns, rpcApp("rpc"))
+	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	apply(t, ns, `
+apiVersion: weir.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: calls}
+spec:
+  targetRefs: [{group: "", kind: Service, name: rpc, sectionName: grpc}]
+  limits:
+  - name: empty-calls
+    match: [{http: {methods: [POST], path: {type: Exact, value: /grpc.testing.TestService/EmptyCall}}}]
+    key: [{header: X-Client-Id}]
+    onMissingKey: Skip
+    limit: 3
+    window: 60s
+`)
+	waitProgrammed(t, ns, "calls")
+
+	t.Run("interoperability", func(t *testing.T) {
+		out := kubectl(t, "exec", "-n", ns, "client", "--", "/app/rpc", "interop", "rpc:9090")
+		if n := strings.Count(out, " ok\n"); n != 14 {
+			t.Errorf("%d cases passed, want 14:\n%s", n, out)
+		}
+	})
+	t.Run("limit", func(t *testing.T) {
+		eventually(t, 30*time.Second, "3 of 5 calls", func() error {
+			all := rpc[call](t, ns, "call", "-n", "5", "-H", "x-client-id: "+unique(t), "rpc:9090")
+			for i, r := range all {
+				want := "OK"
+				if i >= 3 {
+					want = "ResourceExhausted"
+				}
+				if r.Code != want {
+					return fmt.Errorf("call %d: %+v, want %s", i, r, want)
+				}
+			}
+			if denied := all[4]; denied.RetryMS < 1 || !strings.Contains(denied.Message, "empty-calls") {
+				return fmt.Errorf("denied call: %+v, want RetryInfo and the limit's name", denied)
+			}
+			return nil
+		})
+	})
+}
+
+// WebSockets and event streams over a limited port.
+func TestWebSocketAndEvents(t *testing.T) {
+	ns := namespace(t, "e2e-streams", inject)
+	client(t, ns)
+	apply(t, ns, rpcApp("rpc"))
+	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	apply(t, ns, strings.Replace(policy("streams", "rpc", 3, ""), "name: rpc}]", "name: rpc, sectionName: http}]", 1))
+	waitProgrammed(t, ns, "streams")
+	eventually(t, 30*time.Second, "3 of 5 handshakes", func() error {
+		who := unique(t)
+		for i := range 5 {
+			s := rpc[socket](t, ns, "ws", "-n", "20", "-H", "X-Client-Id: "+who, "ws://rpc/ws")[0]
+			switch {
+			case i < 3 && (s.Status != 101 || s.Echoed != 20):
+				return fmt.Errorf("handshake %d: %+v, want 101 and 20 echoes", i, s)
+			case i >= 3 && s.Status != 429:
+				return fmt.Errorf("handshake %d: %+v, want 429", i, s)
+			}
+		}
+		return nil
+	})
+	type event struct {
+		Data string
+		MS   int64
+	}
+	all := rpc[event](t, ns, "events", "-H", "X-Client-Id: "+unique(t), "http://rpc/events?n=5&ms=200")
+	if len(all) != 5 || all[0].MS > all[4].MS-600 {
+		t.Errorf("events %+v, want 5, each as it was sent", all)
+	}
+}
