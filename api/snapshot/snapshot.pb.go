@@ -153,6 +153,9 @@ const (
 	HeaderStyle_HEADER_STYLE_UNSPECIFIED HeaderStyle = 0
 	HeaderStyle_HEADER_STYLE_IETF        HeaderStyle = 1
 	HeaderStyle_HEADER_STYLE_NONE        HeaderStyle = 2
+	// X-RateLimit-Limit, -Remaining and -Reset.
+	HeaderStyle_HEADER_STYLE_X_RATE_LIMIT HeaderStyle = 3
+	HeaderStyle_HEADER_STYLE_BOTH         HeaderStyle = 4
 )
 
 // Enum value maps for HeaderStyle.
@@ -161,11 +164,15 @@ var (
 		0: "HEADER_STYLE_UNSPECIFIED",
 		1: "HEADER_STYLE_IETF",
 		2: "HEADER_STYLE_NONE",
+		3: "HEADER_STYLE_X_RATE_LIMIT",
+		4: "HEADER_STYLE_BOTH",
 	}
 	HeaderStyle_value = map[string]int32{
-		"HEADER_STYLE_UNSPECIFIED": 0,
-		"HEADER_STYLE_IETF":        1,
-		"HEADER_STYLE_NONE":        2,
+		"HEADER_STYLE_UNSPECIFIED":  0,
+		"HEADER_STYLE_IETF":         1,
+		"HEADER_STYLE_NONE":         2,
+		"HEADER_STYLE_X_RATE_LIMIT": 3,
+		"HEADER_STYLE_BOTH":         4,
 	}
 )
 
@@ -456,7 +463,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type Redis_Mode int32
@@ -508,7 +515,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type Snapshot struct {
@@ -1147,7 +1154,9 @@ type RateLimitPolicy struct {
 	// metadata.uid: a policy that was deleted and made again is another one, and an
 	// ack of its predecessor's first generation is none of its own. Counters do not
 	// belong to it but to the name. Empty under `weir run`.
-	Uid           string `protobuf:"bytes,7,opt,name=uid,proto3" json:"uid,omitempty"`
+	Uid string `protobuf:"bytes,7,opt,name=uid,proto3" json:"uid,omitempty"`
+	// What is neither counted nor limited: requests that any of them covers.
+	Exempt        []*Exemption `protobuf:"bytes,8,rep,name=exempt,proto3" json:"exempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1231,6 +1240,97 @@ func (x *RateLimitPolicy) GetUid() string {
 	return ""
 }
 
+func (x *RateLimitPolicy) GetExempt() []*Exemption {
+	if x != nil {
+		return x.Exempt
+	}
+	return nil
+}
+
+type Exemption struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Exemption_SourceCidr
+	//	*Exemption_Header
+	Kind          isExemption_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exemption) Reset() {
+	*x = Exemption{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exemption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exemption) ProtoMessage() {}
+
+func (x *Exemption) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exemption.ProtoReflect.Descriptor instead.
+func (*Exemption) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Exemption) GetKind() isExemption_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Exemption) GetSourceCidr() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Exemption_SourceCidr); ok {
+			return x.SourceCidr
+		}
+	}
+	return ""
+}
+
+func (x *Exemption) GetHeader() *HeaderMatch {
+	if x != nil {
+		if x, ok := x.Kind.(*Exemption_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+type isExemption_Kind interface {
+	isExemption_Kind()
+}
+
+type Exemption_SourceCidr struct {
+	// Of the client's address; canonical.
+	SourceCidr string `protobuf:"bytes,1,opt,name=source_cidr,json=sourceCidr,proto3,oneof"`
+}
+
+type Exemption_Header struct {
+	// Counts only where it is an identity header of the port.
+	Header *HeaderMatch `protobuf:"bytes,2,opt,name=header,proto3,oneof"`
+}
+
+func (*Exemption_SourceCidr) isExemption_Kind() {}
+
+func (*Exemption_Header) isExemption_Kind() {}
+
 type Limit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1250,14 +1350,18 @@ type Limit struct {
 	Burst uint64 `protobuf:"varint,9,opt,name=burst,proto3" json:"burst,omitempty"`
 	Scope Scope  `protobuf:"varint,10,opt,name=scope,proto3,enum=weir.snapshot.v1.Scope" json:"scope,omitempty"`
 	// headers: Hide.
-	HideHeaders   bool `protobuf:"varint,11,opt,name=hide_headers,json=hideHeaders,proto3" json:"hide_headers,omitempty"`
+	HideHeaders bool `protobuf:"varint,11,opt,name=hide_headers,json=hideHeaders,proto3" json:"hide_headers,omitempty"`
+	// Of a request, in units of the limit; 0: 1.
+	Cost uint64 `protobuf:"varint,12,opt,name=cost,proto3" json:"cost,omitempty"`
+	// By key.
+	Overrides     []*Override `protobuf:"bytes,13,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1373,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1386,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Limit) GetName() string {
@@ -1362,6 +1466,84 @@ func (x *Limit) GetHideHeaders() bool {
 	return false
 }
 
+func (x *Limit) GetCost() uint64 {
+	if x != nil {
+		return x.Cost
+	}
+	return 0
+}
+
+func (x *Limit) GetOverrides() []*Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+// Another limit for one key.
+type Override struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A value for each member of the limit's key, in its order.
+	Key []string `protobuf:"bytes,1,rep,name=key,proto3" json:"key,omitempty"`
+	// 0: unlimited.
+	Limit uint64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// TokenBucket only.
+	Burst         uint64 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Override) Reset() {
+	*x = Override{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Override) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Override) ProtoMessage() {}
+
+func (x *Override) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Override.ProtoReflect.Descriptor instead.
+func (*Override) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Override) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Override) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Override) GetBurst() uint64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
 type Match struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1374,7 +1556,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1568,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1581,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -1442,7 +1624,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1636,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1649,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -1501,7 +1683,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1695,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1708,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -1554,7 +1736,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1748,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1761,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1603,6 +1785,8 @@ type KeyPart struct {
 	//	*KeyPart_Header
 	//	*KeyPart_ClientIp
 	//	*KeyPart_PathParam
+	//	*KeyPart_QueryParam
+	//	*KeyPart_Cookie
 	Kind          isKeyPart_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1610,7 +1794,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1806,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1819,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -1672,6 +1856,24 @@ func (x *KeyPart) GetPathParam() string {
 	return ""
 }
 
+func (x *KeyPart) GetQueryParam() string {
+	if x != nil {
+		if x, ok := x.Kind.(*KeyPart_QueryParam); ok {
+			return x.QueryParam
+		}
+	}
+	return ""
+}
+
+func (x *KeyPart) GetCookie() string {
+	if x != nil {
+		if x, ok := x.Kind.(*KeyPart_Cookie); ok {
+			return x.Cookie
+		}
+	}
+	return ""
+}
+
 type isKeyPart_Kind interface {
 	isKeyPart_Kind()
 }
@@ -1690,11 +1892,23 @@ type KeyPart_PathParam struct {
 	PathParam string `protobuf:"bytes,3,opt,name=path_param,json=pathParam,proto3,oneof"`
 }
 
+type KeyPart_QueryParam struct {
+	QueryParam string `protobuf:"bytes,4,opt,name=query_param,json=queryParam,proto3,oneof"`
+}
+
+type KeyPart_Cookie struct {
+	Cookie string `protobuf:"bytes,5,opt,name=cookie,proto3,oneof"`
+}
+
 func (*KeyPart_Header) isKeyPart_Kind() {}
 
 func (*KeyPart_ClientIp) isKeyPart_Kind() {}
 
 func (*KeyPart_PathParam) isKeyPart_Kind() {}
+
+func (*KeyPart_QueryParam) isKeyPart_Kind() {}
+
+func (*KeyPart_Cookie) isKeyPart_Kind() {}
 
 type ClientIP struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1706,7 +1920,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1932,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1945,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -1753,7 +1967,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1979,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1992,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Store) GetName() string {
@@ -1817,7 +2031,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2043,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2056,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -1892,7 +2106,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2118,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2131,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TLS) GetServerName() string {
@@ -1988,7 +2202,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x15response_milliseconds\x18\x02 \x01(\x04R\x14responseMilliseconds\"^\n" +
 	"\bIdentity\x12'\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tR\x0etrustedProxies\x12)\n" +
-	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x9f\x02\n" +
+	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\xd4\x02\n" +
 	"\x0fRateLimitPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -1998,7 +2212,13 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05store\x18\x04 \x01(\tR\x05store\x12F\n" +
 	"\x0efailure_policy\x18\x05 \x01(\x0e2\x1f.weir.snapshot.v1.FailurePolicyR\rfailurePolicy\x127\n" +
 	"\aheaders\x18\x06 \x01(\x0e2\x1d.weir.snapshot.v1.HeaderStyleR\aheaders\x12\x10\n" +
-	"\x03uid\x18\a \x01(\tR\x03uid\"\xb5\x03\n" +
+	"\x03uid\x18\a \x01(\tR\x03uid\x123\n" +
+	"\x06exempt\x18\b \x03(\v2\x1b.weir.snapshot.v1.ExemptionR\x06exempt\"o\n" +
+	"\tExemption\x12!\n" +
+	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
+	"sourceCidr\x127\n" +
+	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
+	"\x04kind\"\x83\x04\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -2011,7 +2231,13 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05burst\x18\t \x01(\x04R\x05burst\x12-\n" +
 	"\x05scope\x18\n" +
 	" \x01(\x0e2\x17.weir.snapshot.v1.ScopeR\x05scope\x12!\n" +
-	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\"B\n" +
+	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\x12\x12\n" +
+	"\x04cost\x18\f \x01(\x04R\x04cost\x128\n" +
+	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\"H\n" +
+	"\bOverride\x12\x10\n" +
+	"\x03key\x18\x01 \x03(\tR\x03key\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x04R\x05limit\x12\x14\n" +
+	"\x05burst\x18\x03 \x01(\x04R\x05burst\"B\n" +
 	"\x05Match\x121\n" +
 	"\x04http\x18\x01 \x01(\v2\x1b.weir.snapshot.v1.HTTPMatchH\x00R\x04httpB\x06\n" +
 	"\x04kind\"\x8f\x01\n" +
@@ -2030,12 +2256,15 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\rTYPE_TEMPLATE\x10\x03\"7\n" +
 	"\vHeaderMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x87\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xc4\x01\n" +
 	"\aKeyPart\x12\x18\n" +
 	"\x06header\x18\x01 \x01(\tH\x00R\x06header\x129\n" +
 	"\tclient_ip\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.ClientIPH\x00R\bclientIp\x12\x1f\n" +
 	"\n" +
-	"path_param\x18\x03 \x01(\tH\x00R\tpathParamB\x06\n" +
+	"path_param\x18\x03 \x01(\tH\x00R\tpathParam\x12!\n" +
+	"\vquery_param\x18\x04 \x01(\tH\x00R\n" +
+	"queryParam\x12\x18\n" +
+	"\x06cookie\x18\x05 \x01(\tH\x00R\x06cookieB\x06\n" +
 	"\x04kind\"8\n" +
 	"\bClientIP\x12,\n" +
 	"\x12ipv6_prefix_length\x18\x01 \x01(\rR\x10ipv6PrefixLength\"{\n" +
@@ -2073,11 +2302,13 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x1aFAILURE_POLICY_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dFAILURE_POLICY_LOCAL_FALLBACK\x10\x01\x12\x17\n" +
 	"\x13FAILURE_POLICY_OPEN\x10\x02\x12\x19\n" +
-	"\x15FAILURE_POLICY_CLOSED\x10\x03*Y\n" +
+	"\x15FAILURE_POLICY_CLOSED\x10\x03*\x8f\x01\n" +
 	"\vHeaderStyle\x12\x1c\n" +
 	"\x18HEADER_STYLE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11HEADER_STYLE_IETF\x10\x01\x12\x15\n" +
-	"\x11HEADER_STYLE_NONE\x10\x02*~\n" +
+	"\x11HEADER_STYLE_NONE\x10\x02\x12\x1d\n" +
+	"\x19HEADER_STYLE_X_RATE_LIMIT\x10\x03\x12\x15\n" +
+	"\x11HEADER_STYLE_BOTH\x10\x04*~\n" +
 	"\fOnMissingKey\x12\x1e\n" +
 	"\x1aON_MISSING_KEY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18ON_MISSING_KEY_CLIENT_IP\x10\x01\x12\x17\n" +
@@ -2106,7 +2337,7 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
@@ -2127,52 +2358,57 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(*RouteTimeout)(nil),    // 16: weir.snapshot.v1.RouteTimeout
 	(*Identity)(nil),        // 17: weir.snapshot.v1.Identity
 	(*RateLimitPolicy)(nil), // 18: weir.snapshot.v1.RateLimitPolicy
-	(*Limit)(nil),           // 19: weir.snapshot.v1.Limit
-	(*Match)(nil),           // 20: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 21: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 22: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 23: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 24: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 25: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 26: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 27: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 28: weir.snapshot.v1.TLS
+	(*Exemption)(nil),       // 19: weir.snapshot.v1.Exemption
+	(*Limit)(nil),           // 20: weir.snapshot.v1.Limit
+	(*Override)(nil),        // 21: weir.snapshot.v1.Override
+	(*Match)(nil),           // 22: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),       // 23: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),       // 24: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),     // 25: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),         // 26: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),        // 27: weir.snapshot.v1.ClientIP
+	(*Store)(nil),           // 28: weir.snapshot.v1.Store
+	(*Redis)(nil),           // 29: weir.snapshot.v1.Redis
+	(*TLS)(nil),             // 30: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
 	14, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
 	15, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
 	18, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	26, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	28, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
 	10, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
 	11, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
 	12, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
 	13, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
 	6,  // 8: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	28, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	30, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
 	0,  // 10: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
 	17, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
 	16, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	19, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	20, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
 	1,  // 14: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
 	2,  // 15: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	20, // 16: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	24, // 17: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 18: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 19: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 20: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	21, // 21: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	22, // 22: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	23, // 23: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	7,  // 24: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	25, // 25: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	27, // 26: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	8,  // 27: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	28, // 28: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	19, // 16: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	25, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	22, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	26, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 20: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 21: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 22: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	21, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	23, // 24: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	24, // 25: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	25, // 26: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	7,  // 27: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	27, // 28: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	29, // 29: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	8,  // 30: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	30, // 31: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -2180,13 +2416,19 @@ func file_snapshot_snapshot_proto_init() {
 	if File_snapshot_snapshot_proto != nil {
 		return
 	}
-	file_snapshot_snapshot_proto_msgTypes[11].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[10].OneofWrappers = []any{
+		(*Exemption_SourceCidr)(nil),
+		(*Exemption_Header)(nil),
+	}
+	file_snapshot_snapshot_proto_msgTypes[13].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[15].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[17].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
+		(*KeyPart_QueryParam)(nil),
+		(*KeyPart_Cookie)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2194,7 +2436,7 @@ func file_snapshot_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

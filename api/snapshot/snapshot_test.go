@@ -64,7 +64,30 @@ func TestValidate(t *testing.T) {
 		"upper case key":   {func(s *Snapshot) { limit(s).Key[0].Kind = &KeyPart_Header{Header: "X"} }, "lower case"},
 		"empty match":      {func(s *Snapshot) { limit(s).Match[0].Kind = nil }, "match[0]"},
 		"methods unsorted": {func(s *Snapshot) { limit(s).Match[0].GetHttp().Methods = []string{"POST", "GET"} }, "methods"},
-		"path type":        {func(s *Snapshot) { limit(s).Match[0].GetHttp().Path = &PathMatch{Value: "/"} }, "path.type"},
+		"small heads":      {func(s *Snapshot) { s.Proxy = &Proxy{HeadBytes: 4095} }, "proxy.head_bytes 4095"},
+		"large heads":      {func(s *Snapshot) { s.Proxy = &Proxy{HeadBytes: 1<<20 + 1} }, "proxy.head_bytes"},
+		"connections":      {func(s *Snapshot) { s.Proxy = &Proxy{Connections: 1<<20 + 1} }, "proxy.connections"},
+		"idle":             {func(s *Snapshot) { s.Proxy = &Proxy{IdleMilliseconds: 999} }, "proxy.idle_milliseconds 999"},
+		"stall":            {func(s *Snapshot) { s.Proxy = &Proxy{StallMilliseconds: 86400001} }, "proxy.stall_milliseconds"},
+		"connect":          {func(s *Snapshot) { s.Proxy = &Proxy{ConnectMilliseconds: 1 << 63} }, "proxy.connect_milliseconds"},
+		"log mode":         {func(s *Snapshot) { s.Telemetry = &Telemetry{AccessLog: &AccessLog{Mode: 9}} }, "telemetry.access_log.mode 9"},
+		"log sample": {func(s *Snapshot) {
+			s.Telemetry = &Telemetry{AccessLog: &AccessLog{Mode: AccessLog_MODE_SAMPLED, SamplePerMillion: 1000001}}
+		}, "telemetry.access_log.sample_per_million"},
+		"no sample": {func(s *Snapshot) {
+			s.Telemetry = &Telemetry{AccessLog: &AccessLog{Mode: AccessLog_MODE_SAMPLED}}
+		}, "telemetry.access_log.sample_per_million 0"},
+		"endpoint": {func(s *Snapshot) { s.Telemetry = &Telemetry{Tracing: &Tracing{Endpoint: "otel"}} }, `telemetry.tracing.endpoint "otel"`},
+		"spans": {func(s *Snapshot) {
+			s.Telemetry = &Telemetry{Tracing: &Tracing{Endpoint: "otel:4317", SamplePerMillion: 1000001}}
+		}, "telemetry.tracing.sample_per_million"},
+		"body":          {func(s *Snapshot) { s.Ports[0].MaxBodyBytes = 1 << 63 }, "ports[8080]: max_body_bytes"},
+		"prefix":        {func(s *Snapshot) { timeouts(s, "/a/") }, `timeouts[0].prefix "/a/"`},
+		"prefix dots":   {func(s *Snapshot) { timeouts(s, "/a/../b") }, `timeouts[0].prefix "/a/../b"`},
+		"prefix order":  {func(s *Snapshot) { timeouts(s, "/a", "/bb") }, `timeouts[1]: "/bb" follows "/a"`},
+		"prefix twice":  {func(s *Snapshot) { timeouts(s, "/a", "/a") }, `timeouts[1]: "/a" follows "/a"`},
+		"long response": {func(s *Snapshot) { timeouts(s, "/"); s.Ports[0].Timeouts[0].ResponseMilliseconds = 86400001 }, "timeouts[0].response_milliseconds"},
+		"path type":     {func(s *Snapshot) { limit(s).Match[0].GetHttp().Path = &PathMatch{Value: "/"} }, "path.type"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -74,6 +97,26 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+func timeouts(s *Snapshot, prefixes ...string) {
+	for _, p := range prefixes {
+		s.Ports[0].Timeouts = append(s.Ports[0].Timeouts, &RouteTimeout{Prefix: p, ResponseMilliseconds: 1000})
+	}
+}
+
+func TestValidateSettings(t *testing.T) {
+	s := good()
+	s.Proxy = &Proxy{HeadBytes: 4096, Connections: 1, IdleMilliseconds: 1000, StallMilliseconds: 86400000, ConnectMilliseconds: 60000}
+	s.Telemetry = &Telemetry{
+		AccessLog: &AccessLog{Mode: AccessLog_MODE_SAMPLED, SamplePerMillion: 1},
+		Tracing:   &Tracing{Endpoint: "otel.example:4317", SamplePerMillion: 1_000_000, Tls: &TLS{ServerName: "otel"}},
+	}
+	timeouts(s, "/reports/big", "/a", "/b", "/")
+	s.Ports[0].MaxBodyBytes = 1<<63 - 1
+	if err := Validate(s); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,6 +18,12 @@ func Validate(s *Snapshot) error {
 	case w.GetNamespace() == "":
 		return fmt.Errorf("workload.namespace is empty")
 	}
+	if err := ValidateProxy(s.GetProxy()); err != nil {
+		return fmt.Errorf("proxy.%w", err)
+	}
+	if err := ValidateTelemetry(s.GetTelemetry()); err != nil {
+		return fmt.Errorf("telemetry.%w", err)
+	}
 	stores := names(s.GetStores())
 	policies := names(s.GetRateLimitPolicies())
 	if err := ordered("stores", stores); err != nil {
@@ -64,7 +70,7 @@ func validatePort(p *Port, policies []string) error {
 			return err
 		}
 	}
-	return nil
+	return ValidateTimeouts(p)
 }
 
 func validatePolicy(p *RateLimitPolicy, stores []string) error {

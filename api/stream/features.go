@@ -16,6 +16,13 @@ const (
 	// FeatureRateLimit is RateLimitPolicy over HTTP: SlidingWindow, TokenBucket and
 	// FixedWindow; keys header, clientIP and pathParam; scopes Pod and Cluster.
 	FeatureRateLimit = "ratelimit/v1"
+	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
+	FeatureH2C = "h2c"
+	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
+	FeatureUpgrade = "upgrade"
+	// FeatureProxy is Snapshot.proxy and telemetry, Port.timeouts and
+	// max_body_bytes: no policy's, so a sidecar without it has its own defaults.
+	FeatureProxy = "proxy/v1"
 )
 
 // KindRateLimitPolicy begins the names of rate limit policies in Nack, PodState
@@ -27,33 +34,94 @@ func Required(*snapshot.RateLimitPolicy) []string {
 	return []string{FeatureRateLimit}
 }
 
-// Cut returns s without the policies that need more than features, and their
-// names, kind/name, sorted. Ports they governed and stores that only they used go
-// with them. When nothing is lacking it returns s itself; s is never changed.
-func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string) {
-	lacking := map[string]bool{}
+// RequiredAt returns the feature a sidecar needs to govern a port, whatever the
+// policy; empty where every sidecar can.
+func RequiredAt(p *snapshot.Port) string {
+	switch p.GetProtocol() {
+	case snapshot.Protocol_PROTOCOL_H2C, snapshot.Protocol_PROTOCOL_GRPC:
+		return FeatureH2C
+	case snapshot.Protocol_PROTOCOL_WEBSOCKET:
+		return FeatureUpgrade
+	}
+	return ""
+}
+
+// Wanted returns every feature that a snapshot makes use of, sorted.
+func Wanted(s *snapshot.Snapshot) []string {
 	var out []string
 	for _, p := range s.GetRateLimitPolicies() {
-		for _, f := range Required(p) {
-			if !slices.Contains(features, f) && !lacking[p.GetName()] {
-				lacking[p.GetName()] = true
-				out = append(out, KindRateLimitPolicy+"/"+p.GetName())
-			}
+		out = append(out, Required(p)...)
+	}
+	for _, p := range s.GetPorts() {
+		if f := RequiredAt(p); f != "" {
+			out = append(out, f)
 		}
 	}
-	if len(out) == 0 {
+	if hasSettings(s) {
+		out = append(out, FeatureProxy)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Cut returns s without what needs more than features, and the policies, kind/name,
+// sorted, that are not enforced everywhere for it: they are left out, or some of
+// their ports are. Ports without their policy and stores that nobody uses go too.
+// When nothing is lacking it returns s itself; s is never changed.
+func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string) {
+	has := func(f string) bool { return f == "" || slices.Contains(features, f) }
+	if !slices.ContainsFunc(Wanted(s), func(f string) bool { return !has(f) }) {
 		return s, nil
 	}
 	cut := proto.CloneOf(s)
+	if !has(FeatureProxy) {
+		dropSettings(cut)
+	}
+	lacking, gone := map[string]bool{}, map[string]bool{}
+	for _, p := range cut.GetRateLimitPolicies() {
+		if slices.ContainsFunc(Required(p), func(f string) bool { return !has(f) }) {
+			lacking[p.GetName()], gone[p.GetName()] = true, true
+		}
+	}
+	left := map[string]bool{}
+	cut.Ports = slices.DeleteFunc(cut.Ports, func(p *snapshot.Port) bool {
+		name := p.GetRateLimitPolicy()
+		unable := !has(RequiredAt(p))
+		if unable && name != "" {
+			lacking[name] = true
+		}
+		if unable || gone[name] {
+			return true
+		}
+		left[name] = true
+		return false
+	})
 	stores := map[string]bool{}
 	cut.RateLimitPolicies = slices.DeleteFunc(cut.RateLimitPolicies, func(p *snapshot.RateLimitPolicy) bool {
-		if !lacking[p.GetName()] {
-			stores[p.GetStore()] = true
+		if gone[p.GetName()] || lacking[p.GetName()] && !left[p.GetName()] {
+			return true
 		}
-		return lacking[p.GetName()]
+		stores[p.GetStore()] = true
+		return false
 	})
-	cut.Ports = slices.DeleteFunc(cut.Ports, func(p *snapshot.Port) bool { return lacking[p.GetRateLimitPolicy()] })
 	cut.Stores = slices.DeleteFunc(cut.Stores, func(st *snapshot.Store) bool { return !stores[st.GetName()] })
+	var out []string
+	for name := range lacking {
+		out = append(out, KindRateLimitPolicy+"/"+name)
+	}
 	slices.Sort(out)
 	return cut, out
+}
+
+func hasSettings(s *snapshot.Snapshot) bool {
+	return s.GetProxy() != nil || s.GetTelemetry() != nil || slices.ContainsFunc(s.GetPorts(), func(p *snapshot.Port) bool {
+		return len(p.GetTimeouts()) > 0 || p.GetMaxBodyBytes() > 0
+	})
+}
+
+func dropSettings(s *snapshot.Snapshot) {
+	s.Proxy, s.Telemetry = nil, nil
+	for _, p := range s.GetPorts() {
+		p.Timeouts, p.MaxBodyBytes = nil, 0
+	}
 }

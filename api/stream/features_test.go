@@ -12,6 +12,72 @@ import (
 	"weir.dev/weir/api/snapshot"
 )
 
+func TestCutPorts(t *testing.T) {
+	port := func(n uint32, protocol snapshot.Protocol, policy string) *snapshot.Port {
+		return &snapshot.Port{Number: n, Protocol: protocol, RateLimitPolicy: policy}
+	}
+	whole := &snapshot.Snapshot{
+		Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "k"},
+		Ports: []*snapshot.Port{
+			port(80, snapshot.Protocol_PROTOCOL_HTTP, "both"), port(81, snapshot.Protocol_PROTOCOL_GRPC, "both"),
+			port(82, snapshot.Protocol_PROTOCOL_H2C, "h2c"), port(83, snapshot.Protocol_PROTOCOL_WEBSOCKET, "ws"),
+			port(84, snapshot.Protocol_PROTOCOL_AUTO, "auto"),
+		},
+		RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "auto"}, {Name: "both"}, {Name: "h2c", Store: "default"}, {Name: "ws"}},
+		Stores:            []*snapshot.Store{{Name: "default"}},
+		Proxy:             &snapshot.Proxy{HeadBytes: 1 << 15},
+		Telemetry:         &snapshot.Telemetry{},
+	}
+	whole.Ports[0].Timeouts = []*snapshot.RouteTimeout{{Prefix: "/", ResponseMilliseconds: 1000}}
+	whole.Ports[0].MaxBodyBytes = 5
+	for name, c := range map[string]struct {
+		features      []string
+		ports         []uint32
+		policies      []string
+		stores        int
+		lacking       []string
+		keepsSettings bool
+	}{
+		"all": {[]string{"h2c", "proxy/v1", "ratelimit/v1", "upgrade"}, []uint32{80, 81, 82, 83, 84}, []string{"auto", "both", "h2c", "ws"}, 1, nil, true},
+		"the first version": {[]string{"ratelimit/v1"}, []uint32{80, 84}, []string{"auto", "both"}, 0,
+			[]string{"RateLimitPolicy/both", "RateLimitPolicy/h2c", "RateLimitPolicy/ws"}, false},
+		"no upgrade": {[]string{"ratelimit/v1", "h2c", "proxy/v1"}, []uint32{80, 81, 82, 84}, []string{"auto", "both", "h2c"}, 1,
+			[]string{"RateLimitPolicy/ws"}, true},
+		"no settings": {[]string{"ratelimit/v1", "h2c", "upgrade"}, []uint32{80, 81, 82, 83, 84}, []string{"auto", "both", "h2c", "ws"}, 1, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := proto.CloneOf(whole)
+			got, lacking := Cut(whole, c.features)
+			if d := cmp.Diff(c.lacking, lacking); d != "" {
+				t.Errorf("left out (-want +got):\n%s", d)
+			}
+			var ports []uint32
+			for _, p := range got.GetPorts() {
+				ports = append(ports, p.GetNumber())
+			}
+			var policies []string
+			for _, p := range got.GetRateLimitPolicies() {
+				policies = append(policies, p.GetName())
+			}
+			if d := cmp.Diff(c.ports, ports); d != "" {
+				t.Errorf("ports (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(c.policies, policies); d != "" {
+				t.Errorf("policies (-want +got):\n%s", d)
+			}
+			if len(got.GetStores()) != c.stores {
+				t.Errorf("stores %v, want %d", got.GetStores(), c.stores)
+			}
+			if keeps := got.GetProxy() != nil && got.GetTelemetry() != nil && got.Ports[0].GetMaxBodyBytes() == 5 && len(got.Ports[0].GetTimeouts()) == 1; keeps != c.keepsSettings {
+				t.Errorf("settings are kept: %v, want %v", keeps, c.keepsSettings)
+			}
+			if d := cmp.Diff(before, whole, protocmp.Transform()); d != "" {
+				t.Errorf("the whole snapshot has changed:\n%s", d)
+			}
+		})
+	}
+}
+
 func TestCut(t *testing.T) {
 	whole := &snapshot.Snapshot{
 		Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "k"},

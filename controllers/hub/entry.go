@@ -49,16 +49,7 @@ func (e *entry) cut(features []string) Cut {
 // relevant are those of a sidecar's features that the snapshot asks for: what else a
 // sidecar names must neither cost a cut of its own nor pass for another sidecar's.
 func relevant(s *snapshot.Snapshot, features []string) []string {
-	var out []string
-	for _, p := range s.GetRateLimitPolicies() {
-		for _, f := range stream.Required(p) {
-			if slices.Contains(features, f) && !slices.Contains(out, f) {
-				out = append(out, f)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
+	return slices.DeleteFunc(stream.Wanted(s), func(f string) bool { return !slices.Contains(features, f) })
 }
 
 const (

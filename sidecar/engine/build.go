@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
@@ -115,11 +116,20 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 	if err != nil {
 		return nil, refuse("Port %d: identity: %s.", p.GetNumber(), err)
 	}
+	if err := snapshot.ValidateTimeouts(p); err != nil {
+		return nil, refuse("Port %d: %s.", p.GetNumber(), err)
+	}
 	port := &exchange.Port{
 		Number:             uint16(p.GetNumber()),
 		Protocol:           protocol,
 		Identity:           identity,
 		PassEncodedSlashes: p.GetPassEncodedSlashes(),
+		MaxBody:            int64(p.GetMaxBodyBytes()),
+	}
+	for _, t := range p.GetTimeouts() {
+		port.Timeouts = append(port.Timeouts, exchange.RouteTimeout{
+			Prefix: t.GetPrefix(), Response: time.Duration(t.GetResponseMilliseconds()) * time.Millisecond,
+		})
 	}
 	name := p.GetRateLimitPolicy()
 	if name == "" {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/exchange"
@@ -40,6 +42,14 @@ type Options struct {
 	// StoreTimeout bounds a call to a store, after which its breaker opens;
 	// 0: redis.DefaultTimeout.
 	StoreTimeout time.Duration
+	// Observer makes what sees the requests of ports; nil or a nil result: nobody
+	// looks. It is called by Apply when the telemetry is another one than before
+	// (nil is one too), so that what it has gathered outlives other changes; the
+	// observer before it still hears of requests that began with it.
+	Observer func(*snapshot.Telemetry) exchange.Observer
+	// Applied is called by Apply with the proxy's settings (nil: the defaults) of
+	// each snapshot that is taken, before it serves. It must not block.
+	Applied func(*snapshot.Proxy)
 }
 
 // Engine holds the program that serves. Safe for concurrent use.
@@ -57,6 +67,11 @@ type Engine struct {
 	peers   map[string]*atomic.Uint32
 	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
 	limits  map[string]bool           // <policy>/<limit> of the program
+
+	// observer is the one for telemetry; observed: it was asked for.
+	observer  exchange.Observer
+	telemetry *snapshot.Telemetry
+	observed  bool
 }
 
 var _ exchange.Ports = (*Engine)(nil)
@@ -81,7 +96,9 @@ func New(opts Options) *Engine {
 }
 
 // Features are what this engine can enforce, for Hello.
-func Features() []string { return []string{stream.FeatureRateLimit} }
+func Features() []string {
+	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeatureRateLimit, stream.FeatureUpgrade}
+}
 
 // Port returns what governs a container port, see exchange.Ports.
 func (e *Engine) Port(number uint16) (*exchange.Port, bool) {
@@ -113,12 +130,31 @@ func (e *Engine) Apply(snap *snapshot.Snapshot) error {
 		return err
 	}
 	first := e.program.Load() == nil
+	e.observe(p, snap.GetTelemetry())
+	if e.opts.Applied != nil {
+		e.opts.Applied(snap.GetProxy())
+	}
 	e.program.Store(p)
 	b.commit()
 	if first {
 		close(e.ready)
 	}
 	return nil
+}
+
+// observe gives the ports of a program that will serve their observer.
+func (e *Engine) observe(p *program, t *snapshot.Telemetry) {
+	if e.opts.Observer == nil {
+		return
+	}
+	if !e.observed || !proto.Equal(e.telemetry, t) {
+		e.observer, e.telemetry, e.observed = e.opts.Observer(t), t, true
+	}
+	for _, port := range p.ports {
+		if port.Protocol != exchange.Opaque {
+			port.Observer = e.observer
+		}
+	}
 }
 
 // SetPeers sets how many ready pods share each policy, by name. A policy that is

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
@@ -192,8 +193,86 @@ func TestApplyUnderLoad(t *testing.T) {
 	}
 }
 
+// watcher is an observer of some telemetry.
+type watcher struct{ of *snapshot.Telemetry }
+
+func (*watcher) Start(*exchange.Exchange)                  {}
+func (*watcher) Done(*exchange.Exchange, *exchange.Record) {}
+
+func TestSettings(t *testing.T) {
+	var made []*watcher
+	var applied []*snapshot.Proxy
+	e := engine.New(engine.Options{
+		Observer: func(t *snapshot.Telemetry) exchange.Observer {
+			if t == nil {
+				return nil
+			}
+			made = append(made, &watcher{t})
+			return made[len(made)-1]
+		},
+		Applied: func(p *snapshot.Proxy) { applied = append(applied, p) },
+	})
+	defer e.Close()
+	observer := func() exchange.Observer {
+		t.Helper()
+		if p, _ := e.Port(9090); p.Observer != nil {
+			t.Error("an opaque port is observed")
+		}
+		p, _ := e.Port(8080)
+		return p.Observer
+	}
+
+	apply(t, e, podPolicy(5))
+	if got := observer(); got != nil || len(made) != 0 {
+		t.Errorf("without telemetry: observer %v, made %d", got, len(made))
+	}
+	with := func(limit uint64, mode snapshot.AccessLog_Mode) *snapshot.Snapshot {
+		s := podPolicy(limit)
+		s.Telemetry = &snapshot.Telemetry{AccessLog: &snapshot.AccessLog{Mode: mode}}
+		s.Proxy = &snapshot.Proxy{HeadBytes: 8 << 10}
+		s.Ports[0].MaxBodyBytes = 100
+		s.Ports[0].Timeouts = []*snapshot.RouteTimeout{
+			{Prefix: "/reports", ResponseMilliseconds: 600_000}, {Prefix: "/live"}, {Prefix: "/", ResponseMilliseconds: 30_000},
+		}
+		return s
+	}
+	apply(t, e, with(5, snapshot.AccessLog_MODE_ALL))
+	first := observer()
+	apply(t, e, with(6, snapshot.AccessLog_MODE_ALL))
+	if first == nil || observer() != first || len(made) != 1 {
+		t.Errorf("equal telemetry: observer %v, then %v; %d were made", first, observer(), len(made))
+	}
+	refused := with(6, snapshot.AccessLog_MODE_ERRORS)
+	refused.Ports[0].Protocol = 99
+	if e.Apply(refused) == nil || len(made) != 1 || len(applied) != 3 {
+		t.Errorf("after a refusal %d observers, %d settings", len(made), len(applied))
+	}
+	apply(t, e, with(6, snapshot.AccessLog_MODE_ERRORS))
+	if got := observer(); got != exchange.Observer(made[1]) || made[1].of.GetAccessLog().GetMode() != snapshot.AccessLog_MODE_ERRORS {
+		t.Errorf("another telemetry: observer %v", got)
+	}
+	if applied[0] != nil || applied[3].GetHeadBytes() != 8<<10 {
+		t.Errorf("settings: %v", applied)
+	}
+	p, _ := e.Port(8080)
+	if p.MaxBody != 100 {
+		t.Errorf("MaxBody = %d", p.MaxBody)
+	}
+	for path, want := range map[string]time.Duration{
+		"/reports/a": 10 * time.Minute, "/reportsx": 30 * time.Second, "/live": 0, "/": 30 * time.Second,
+	} {
+		if got := p.ResponseTimeout([]byte(path)); got != want {
+			t.Errorf("ResponseTimeout(%s) = %s, want %s", path, got, want)
+		}
+	}
+	apply(t, e, podPolicy(5))
+	if got := observer(); got != nil {
+		t.Errorf("telemetry was taken away: observer %v", got)
+	}
+}
+
 func TestFeatures(t *testing.T) {
-	if diff := cmp.Diff([]string{"ratelimit/v1"}, engine.Features()); diff != "" {
+	if diff := cmp.Diff([]string{"h2c", "proxy/v1", "ratelimit/v1", "upgrade"}, engine.Features()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -24,6 +24,13 @@ func FuzzApply(f *testing.F) {
 	limit.Key = append(limit.Key, &snapshot.KeyPart{Kind: &snapshot.KeyPart_PathParam{PathParam: "b"}},
 		&snapshot.KeyPart{Kind: &snapshot.KeyPart_ClientIp{ClientIp: &snapshot.ClientIP{Ipv6PrefixLength: 64}}})
 	seed.Ports[0].Identity = &snapshot.Identity{TrustedProxies: []string{"10.0.0.0/8"}, IdentityHeaders: []string{"x-a"}}
+	seed.Proxy = &snapshot.Proxy{HeadBytes: 8 << 10, Connections: 9, IdleMilliseconds: 1000, StallMilliseconds: 1000, ConnectMilliseconds: 10}
+	seed.Telemetry = &snapshot.Telemetry{
+		AccessLog: &snapshot.AccessLog{Mode: snapshot.AccessLog_MODE_SAMPLED, SamplePerMillion: 9},
+		Tracing:   &snapshot.Tracing{Endpoint: "otel:4317", SamplePerMillion: 9},
+	}
+	seed.Ports[0].MaxBodyBytes = 9
+	seed.Ports[0].Timeouts = []*snapshot.RouteTimeout{{Prefix: "/a", ResponseMilliseconds: 9}, {Prefix: "/"}}
 	b, err := proto.Marshal(seed)
 	if err != nil {
 		f.Fatal(err)
@@ -49,6 +56,9 @@ func FuzzApply(f *testing.F) {
 				t.Fatalf("port %d is not there", p.GetNumber())
 			}
 			for range 3 {
+				if port.MaxBody < 0 || port.ResponseTimeout([]byte("/a/b")) < 0 {
+					t.Fatalf("a bound below 0: %+v", port)
+				}
 				if len(port.Chain) > 0 {
 					serve(t, e, uint16(p.GetNumber()), get("/a/b", "c"))
 				}
