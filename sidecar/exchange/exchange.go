@@ -49,6 +49,10 @@ type Exchange struct {
 	// BarePath is Path without path parameters (";a=b"), made ready after they
 	// were taken away, nil where there are none: servlet containers route by it.
 	BarePath []byte
+	// OpenPath is Path with encoded slashes and backslashes taken for slashes, nil
+	// where there are none or the port refuses them: some servers decode before they
+	// route.
+	OpenPath []byte
 	// Query is what follows the first '?', without it.
 	Query []byte
 	// Request gives the fields of the head.

@@ -57,6 +57,26 @@ func DropParams(dst, raw []byte) []byte {
 	return dst
 }
 
+// OpenSlashes appends raw with what EncodedSlash flags, but for %00, as the slash
+// that some servers take it for. net/http is one of them: a path that has a
+// character which ought to be escaped is decoded as a whole before it is routed.
+func OpenSlashes(dst, raw []byte) []byte {
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c == '%' {
+			if n, ok := unescape(raw[i:]); ok && (n == '/' || n == '\\') {
+				c = '/'
+				i += 2
+			}
+		}
+		if c == '\\' {
+			c = '/'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
 func normalize(dst, raw []byte, resolve bool) ([]byte, PathFlags) {
 	base := len(dst)
 	var flags PathFlags

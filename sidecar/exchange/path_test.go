@@ -75,6 +75,16 @@ func TestDropParams(t *testing.T) {
 	}
 }
 
+func TestOpenSlashes(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/pay": "/pay", "/a%2fb%2F": "/a/b/", "/a%5c\\b": "/a//b", "/a%252F": "/a%252F", "/%2": "/%2", "%zz/": "%zz/", "": "", "/%00": "/%00",
+	} {
+		if got := string(exchange.OpenSlashes([]byte("kept"), []byte(raw))); got != "kept"+want {
+			t.Errorf("%q became %q, want %q", raw, got, "kept"+want)
+		}
+	}
+}
+
 // checkPath holds what must hold for every path.
 func checkPath(t interface{ Errorf(string, ...any) }, raw string) {
 	got, flags := exchange.NormalizePath(nil, []byte(raw))

@@ -5,7 +5,6 @@ package fuzz
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -94,7 +93,7 @@ func (w *weir) serve(raw []byte) ([]served, []byte) {
 	return w.requests, c.out.Bytes()
 }
 
-func (w *weir) request(_ uint16, status int, _ time.Time) {
+func (w *weir) request(_ uint16, _ wire.Protocol, status int, _ time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now.status = status
@@ -123,16 +122,4 @@ func (w *weir) End(_ *exchange.Exchange, o exchange.Outcome) {
 	w.mu.Lock()
 	w.now.ended, w.now.outcome = true, o
 	w.mu.Unlock()
-}
-
-// final reads responses up to the first that is not interim.
-func final(br interface {
-	io.Reader
-}, read func() (*http.Response, error)) (*http.Response, error) {
-	for {
-		resp, err := read()
-		if err != nil || resp.StatusCode >= 200 {
-			return resp, err
-		}
-	}
 }

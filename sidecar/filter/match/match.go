@@ -139,12 +139,14 @@ func (m *Matcher) header(r *rule, h exchange.Headers) bool {
 // matchPaths looks at the path without path parameters first: with them, each
 // would make another value of a template's parameter.
 func (m *Matcher) matchPaths(r *rule, x *exchange.Exchange, p *Params) bool {
-	return x.BarePath != nil && m.matchPath(r, x.BarePath, p) || m.matchPath(r, x.Path, p) || x.DottedPath != nil && m.matchPath(r, x.DottedPath, p)
+	return x.BarePath != nil && m.matchPath(r, x.BarePath, p) || m.matchPath(r, x.Path, p) ||
+		x.DottedPath != nil && m.matchPath(r, x.DottedPath, p) || x.OpenPath != nil && m.matchPath(r, x.OpenPath, p)
 }
 
 func (m *Matcher) matchPath(r *rule, path []byte, p *Params) bool {
 	p.n = 0
-	if r.path == anyPath {
+	// "*" is below "/" too: an Express app that serves everything serves it.
+	if r.path == anyPath || r.path == prefix && r.segments.from == r.segments.to {
 		return true
 	}
 	if len(path) == 0 || path[0] != '/' {
@@ -180,7 +182,7 @@ func equal(seg []byte, literal string) bool {
 	for i := 0; i < len(seg); i++ {
 		c := seg[i]
 		if c == '%' {
-			if d, ok := decode(seg[i:]); ok {
+			if d, ok := Decode(seg[i:]); ok {
 				c = d
 				i += 2
 			}
@@ -199,7 +201,7 @@ func AppendDecoded(dst, seg []byte) []byte {
 	for i := 0; i < len(seg); i++ {
 		c := seg[i]
 		if c == '%' {
-			if d, ok := decode(seg[i:]); ok {
+			if d, ok := Decode(seg[i:]); ok {
 				c = d
 				i += 2
 			}
@@ -209,7 +211,8 @@ func AppendDecoded(dst, seg []byte) []byte {
 	return dst
 }
 
-func decode(s []byte) (byte, bool) {
+// Decode returns the byte that the percent escape at the beginning of s stands for.
+func Decode(s []byte) (byte, bool) {
 	if len(s) < 3 {
 		return 0, false
 	}
