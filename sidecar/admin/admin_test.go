@@ -127,6 +127,10 @@ func TestMetrics(t *testing.T) {
 	}
 	wg.Wait()
 	m.HTTPRequest(9999, time.Second)
+	m.H2CRequest(200, time.Second)
+	for _, status := range []int{0, 8, 99, -1} {
+		m.GRPCCall(status, time.Second)
+	}
 	limit.Decided(ratelimit.Allowed, ratelimit.FailedOpen)
 	// A policy is compiled again: its counts go on.
 	m.Limit("pay", "per-client").Decided(ratelimit.Denied, ratelimit.FromStore)
@@ -138,6 +142,11 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`weir_request_duration_seconds_count{code="200",protocol="http"} 40`,
 		`weir_request_duration_seconds_count{code="0",protocol="http"} 1`,
+		`weir_request_duration_seconds_count{code="200",protocol="h2c"} 1`,
+		`weir_request_duration_seconds_count{code="OK",protocol="grpc"} 1`,
+		`weir_request_duration_seconds_count{code="RESOURCE_EXHAUSTED",protocol="grpc"} 1`,
+		`weir_request_duration_seconds_count{code="UNKNOWN",protocol="grpc"} 1`,
+		`weir_request_duration_seconds_count{code="0",protocol="grpc"} 1`,
 		`weir_decisions_total{decision="allowed",filter="ratelimit",limit="per-client",policy="pay",source="store"} 40`,
 		`weir_decisions_total{decision="denied",filter="ratelimit",limit="per-client",policy="pay",source="store"} 1`,
 		`weir_fail_open_total 1`,

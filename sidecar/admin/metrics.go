@@ -27,8 +27,7 @@ type Metrics struct {
 	upstream   *prometheus.CounterVec
 	encrypted  prometheus.Counter
 
-	// http are the observers of requests by status, found once.
-	http [maxStatus]atomic.Pointer[prometheus.Observer]
+	http, h2c byStatus
 }
 
 // maxStatus bounds the status codes that have an observer of their own; others
@@ -76,18 +75,47 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// HTTPRequest counts a request over HTTP; status 0 says that the client got none.
-func (m *Metrics) HTTPRequest(status int, d time.Duration) {
+// HTTPRequest counts a request over HTTP/1; status 0 says that the client got none.
+func (m *Metrics) HTTPRequest(status int, d time.Duration) { m.observe(&m.http, "http", status, d) }
+
+// H2CRequest is HTTPRequest for HTTP/2.
+func (m *Metrics) H2CRequest(status int, d time.Duration) { m.observe(&m.h2c, "h2c", status, d) }
+
+// byStatus are the observers of one protocol's requests by status, found once.
+type byStatus [maxStatus]atomic.Pointer[prometheus.Observer]
+
+func (m *Metrics) observe(by *byStatus, protocol string, status int, d time.Duration) {
 	if status < 0 || status >= maxStatus {
 		status = 0
 	}
-	o := m.http[status].Load()
+	o := by[status].Load()
 	if o == nil {
-		found := m.requests.WithLabelValues("http", strconv.Itoa(status))
+		found := m.requests.WithLabelValues(protocol, strconv.Itoa(status))
 		o = &found
-		m.http[status].Store(o)
+		by[status].Store(o)
 	}
 	(*o).Observe(d.Seconds())
+}
+
+// grpcCodes are the names of gRPC's statuses by number.
+var grpcCodes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
+	"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
+
+// GRPCCall counts a gRPC call by its status; one below 0 says that the client got
+// none.
+func (m *Metrics) GRPCCall(status int, d time.Duration) {
+	// The label is 0 where there is none, as with HTTP; numbers that no
+	// specification knows count as UNKNOWN, so that an application cannot fill
+	// the memory with them.
+	name := "0"
+	switch {
+	case status >= len(grpcCodes):
+		name = grpcCodes[2]
+	case status >= 0:
+		name = grpcCodes[status]
+	}
+	m.requests.WithLabelValues("grpc", name).Observe(d.Seconds())
 }
 
 // UpstreamError counts a request that the application did not answer.

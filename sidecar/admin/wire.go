@@ -12,12 +12,19 @@ import (
 // is called with the port of each connection that began with a ClientHello.
 func (m *Metrics) Wire(encrypted func(port uint16)) wirehttp.Metrics {
 	return wirehttp.Metrics{
-		Request: func(_ uint16, status int, start time.Time) {
+		Request: func(_ uint16, p wirehttp.Protocol, status int, start time.Time) {
 			var d time.Duration
 			if !start.IsZero() {
 				d = time.Since(start)
 			}
-			m.HTTPRequest(status, d)
+			switch p {
+			case wirehttp.GRPC:
+				m.GRPCCall(status, d)
+			case wirehttp.H2C:
+				m.H2CRequest(status, d)
+			default:
+				m.HTTPRequest(status, d)
+			}
 		},
 		UpstreamError: func(_ uint16, reason wirehttp.UpstreamError) { m.UpstreamError(string(reason)) },
 		Encrypted: func(port uint16) {

@@ -43,6 +43,10 @@ type Config struct {
 
 	Timeouts Timeouts
 
+	// HTTP2 makes what serves connections that begin with HTTP/2's preface. Where it
+	// is nil they are answered with 505.
+	HTTP2 func(*Server) HTTP2
+
 	// Dial opens connections to applications; a net.Dialer's by default.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Logger defaults to slog's.
@@ -73,8 +77,9 @@ type Timeouts struct {
 type Metrics struct {
 	// Request is called once for each request with the status that the client
 	// got, 0 when it got none, and when its head had been read; zero for a head
-	// that could not be.
-	Request func(port uint16, status int, start time.Time)
+	// that could not be. For GRPC the status is that of the call, -1 when the
+	// client got none.
+	Request func(port uint16, protocol Protocol, status int, start time.Time)
 	// UpstreamError is called for each request that the application did not
 	// answer, or not whole.
 	UpstreamError func(port uint16, reason UpstreamError)
@@ -82,6 +87,15 @@ type Metrics struct {
 	// on a governed port.
 	Encrypted func(port uint16)
 }
+
+// Protocol is what a request is counted as.
+type Protocol uint8
+
+const (
+	HTTP1 Protocol = iota
+	H2C
+	GRPC
+)
 
 // UpstreamError is why an application did not answer.
 type UpstreamError string
@@ -127,7 +141,7 @@ func (c *Config) setDefaults() {
 		c.Logger = slog.Default()
 	}
 	if c.Metrics.Request == nil {
-		c.Metrics.Request = func(uint16, int, time.Time) {}
+		c.Metrics.Request = func(uint16, Protocol, int, time.Time) {}
 	}
 	if c.Metrics.UpstreamError == nil {
 		c.Metrics.UpstreamError = func(uint16, UpstreamError) {}

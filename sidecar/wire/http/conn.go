@@ -112,8 +112,13 @@ func (c *conn) serveReadable() bool {
 	if !keep && t.linger {
 		c.linger(t.br)
 	}
+	http2 := t.http2
+	t.http2 = nil
 	t.detach()
 	c.s.txns.Put(t)
+	if http2 != nil {
+		c.serveHTTP2(http2)
+	}
 	return keep && c.state.CompareAndSwap(active, idle)
 }
 

@@ -62,6 +62,13 @@ func (t *txn) readHead() bool {
 			seen, empty = 0, true
 			continue
 		}
+		if is, more := t.c.beginsHTTP2(b); is && !empty {
+			t.http2 = bytes.Clone(b)
+			return false
+		} else if more && !empty {
+			seen = len(b)
+			continue
+		}
 		if n := headLen(b, seen); n > 0 {
 			return t.parseHead(b[:n])
 		}
@@ -113,7 +120,7 @@ func (t *txn) checkStart(b []byte) (exchange.Denial, bool) {
 		return exchange.Denial{}, true
 	}
 	if bytes.HasPrefix(b, prefaceLine) {
-		return unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 on a port with policies is not supported yet by this version of Weir; use HTTP/1.1."), false
+		return unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 is not spoken here, or does not begin as it must: with its preface, and on a connection of its own; use HTTP/1.1."), false
 	}
 	if n < 1 || b[n-1] != '\r' || !bytes.Contains(b[:n], http1) {
 		return malformed("The first line is not that of an HTTP/1.1 request."), false
@@ -132,7 +139,7 @@ func (t *txn) refuseHead(d exchange.Denial) bool {
 	t.target = target{}
 	t.body.start(t.br, noBody, 0)
 	t.answer(d)
-	t.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
+	t.s.cfg.Metrics.Request(t.c.target.Port, HTTP1, t.status, t.x.Start)
 	return false
 }
 

@@ -24,6 +24,8 @@ type Server struct {
 	txns     sync.Pool
 	buffered atomic.Int64
 	draining atomic.Bool
+	// http2 is nil where HTTP/2 is refused.
+	http2 HTTP2
 	// started is when the wait for a first snapshot began.
 	started time.Time
 
@@ -53,8 +55,14 @@ func New(cfg Config) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.txns.New = func() any { return newTxn(s) }
+	if cfg.HTTP2 != nil {
+		s.http2 = cfg.HTTP2(s)
+	}
 	return s
 }
+
+// Config returns what the Server was made of, with its defaults.
+func (s *Server) Config() Config { return s.cfg }
 
 // ServeConn serves c until it ends and closes it.
 func (s *Server) ServeConn(nc net.Conn, target Target) {
@@ -94,9 +102,14 @@ func (s *Server) Conns() int {
 	return len(s.conns)
 }
 
-// Drain makes every response from now on carry `Connection: close`, so that
-// clients move their connections elsewhere. New connections are still served.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes every response from now on carry `Connection: close`, and ends
+// HTTP/2 connections with GOAWAY, so that clients move their connections elsewhere.
+// New connections are still served.
+func (s *Server) Drain() {
+	if !s.draining.Swap(true) && s.http2 != nil {
+		s.http2.Drain()
+	}
+}
 
 // Draining reports whether Drain or Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
@@ -135,6 +148,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-s.empty
 	}
 	s.cancel()
+	if s.http2 != nil {
+		s.http2.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.pools {
@@ -160,6 +176,11 @@ func (s *Server) dial(address string) (net.Conn, error) {
 	defer cancel()
 	return s.cfg.Dial(ctx, "tcp", address)
 }
+
+// Reserve takes n bytes of what all requests together may hold of bodies that
+// filters have asked for, and reports whether they were left; negative n gives
+// them back.
+func (s *Server) Reserve(n int64) bool { return s.reserve(n) }
 
 // reserve takes n bytes of what may be buffered; negative n gives them back.
 func (s *Server) reserve(n int64) bool {

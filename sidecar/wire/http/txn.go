@@ -50,6 +50,8 @@ type txn struct {
 	linger bool
 	// status that the client got.
 	status int
+	// http2 is what was read of a connection that begins with HTTP/2's preface.
+	http2 []byte
 	// ending: filters are being told the outcome.
 	ending bool
 
@@ -106,7 +108,7 @@ func (t *txn) serve() (keep bool) {
 		t.dropListed()
 		t.run()
 	}
-	t.c.s.cfg.Metrics.Request(t.c.target.Port, t.status, t.x.Start)
+	t.c.s.cfg.Metrics.Request(t.c.target.Port, HTTP1, t.status, t.x.Start)
 	t.end()
 	return !t.close
 }
