@@ -176,7 +176,8 @@ func checkExpress(t *testing.T, file string, pass bool) {
 	if err := json.Unmarshal(b, &answers); err != nil {
 		t.Fatal(err)
 	}
-	w := newWeir(t, &exchange.Port{PassEncodedSlashes: pass})
+	w := newWeir(exchange.Port{PassEncodedSlashes: pass})
+	defer w.shutdown()
 	limits := make([]*match.Matcher, len(expressRoutes))
 	for i, r := range expressRoutes {
 		limits[i] = compile(t, r.kind, r.policy)

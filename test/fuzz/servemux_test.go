@@ -77,7 +77,9 @@ func FuzzServeMux(f *testing.F) {
 	} {
 		f.Add(uint8(i%len(kinds)), seed[0], seed[1])
 	}
-	strict, pass := newWeir(f, &exchange.Port{}), newWeir(f, &exchange.Port{PassEncodedSlashes: true})
+	strict, pass := newWeir(exchange.Port{}), newWeir(exchange.Port{PassEncodedSlashes: true})
+	f.Cleanup(strict.shutdown)
+	f.Cleanup(pass.shutdown)
 	f.Fuzz(func(t *testing.T, k uint8, value, target string) {
 		kind := kinds[int(k)%len(kinds)]
 		m, err := match.Compile([]*snapshot.Match{{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{Path: &snapshot.PathMatch{Type: kind, Value: value}}}}})

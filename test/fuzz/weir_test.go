@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"testing"
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
@@ -53,30 +52,33 @@ type served struct {
 // weir is a Server with a filter that records, for one connection at a time.
 type weir struct {
 	server *wire.Server
-	dial   func() (net.Conn, error)
-	look   func(x *exchange.Exchange)
+	// dial connects to the application; nil: every request is denied.
+	dial func() (net.Conn, error)
+	look func(x *exchange.Exchange)
 
 	mu       sync.Mutex
 	requests []served
 	now      served
 }
 
-func newWeir(t testing.TB, p *exchange.Port) *weir {
+// newWeir must be shut down.
+func newWeir(p exchange.Port) *weir {
 	w := &weir{}
 	p.Number, p.Protocol, p.Chain = port, exchange.HTTP, exchange.Chain{w}
 	cfg := wire.Config{
-		Ports:  governed{p},
+		Ports:  governed{&p},
 		Dial:   func(context.Context, string, string) (net.Conn, error) { return w.dial() },
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	cfg.Metrics.Request = w.request
 	w.server = wire.New(cfg)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = w.server.Shutdown(ctx)
-	})
 	return w
+}
+
+func (w *weir) shutdown() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = w.server.Shutdown(ctx)
 }
 
 // serve runs raw as all that a client sends on one connection, and returns what
