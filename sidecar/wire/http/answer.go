@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // answer sends Weir's own answer d, and makes sure that the connection can serve
@@ -18,14 +19,14 @@ func (t *txn) answer(d exchange.Denial) {
 	if !t.close && !t.body.ended && (t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger) {
 		t.close = true
 	}
-	t.doc = appendProblem(t.doc[:0], &d)
+	t.doc = rules.AppendProblem(t.doc[:0], &d)
 	w := appendStatus(t.w[:0], d.Status)
 	w = append(w, "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: "...)
 	w = strconv.AppendInt(w, int64(len(t.doc)), 10)
 	w = append(w, "\r\n"...)
 	if d.RetryAfter > 0 {
 		w = append(w, "Retry-After: "...)
-		w = strconv.AppendInt(w, retryAfter(d.RetryAfter), 10)
+		w = strconv.AppendInt(w, rules.RetryAfter(d.RetryAfter), 10)
 		w = append(w, "\r\n"...)
 	}
 	w = t.appendFields(w)
@@ -96,7 +97,7 @@ func (c *conn) refuseUnconfigured() {
 	c.state.Store(active)
 	t := c.s.txns.Get().(*txn)
 	t.attach(c)
-	d := problem(http.StatusServiceUnavailable, ProblemNoConfig, "No Configuration",
+	d := rules.Problem(http.StatusServiceUnavailable, rules.ProblemNoConfig, "No Configuration",
 		"The sidecar has not received its configuration yet; retry in 1 s.")
 	d.Close = true
 	d.RetryAfter = 1

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // echoHead answers with the head it got as the body.
@@ -201,7 +202,7 @@ func TestEncodedSlash(t *testing.T) {
 			if pass && (resp.StatusCode != 200 || !strings.HasPrefix(body, "GET /a%2fb%5C%00 ")) {
 				t.Errorf("pass: got %d %q", resp.StatusCode, body)
 			}
-			if !pass && (resp.StatusCode != 400 || !strings.Contains(body, ProblemEncodedSlash)) {
+			if !pass && (resp.StatusCode != 400 || !strings.Contains(body, rules.ProblemEncodedSlash)) {
 				t.Errorf("refuse: got %d %q", resp.StatusCode, body)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // forward sends the request to the application and its response to the client.
@@ -43,7 +44,7 @@ func (t *txn) send() bool {
 			if err != nil {
 				t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamUnreachable)
 				t.s.cfg.Logger.Debug("the application cannot be reached", "upstream", t.c.target.Upstream, "error", err)
-				t.answer(problem(http.StatusBadGateway, ProblemUnreachable, "Upstream Unreachable",
+				t.answer(rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
 					"The application behind this sidecar does not accept connections."))
 				return false
 			}
@@ -63,7 +64,7 @@ func (t *txn) send() bool {
 		l.conn = nil
 		if !reused {
 			t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamUnreachable)
-			t.answer(problem(http.StatusBadGateway, ProblemUnreachable, "Upstream Unreachable",
+			t.answer(rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
 				"The application behind this sidecar closed the connection before it took the request."))
 			return false
 		}
@@ -94,27 +95,22 @@ func (t *txn) appendRequest(b []byte) []byte {
 	b = append(b, ' ')
 	b = append(b, t.target.uri...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	listed := t.connectionLists()
 	lastFor, proto, host := t.forwardedFields()
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
-		if f.drop || t.hopByHop(f, listed) {
+		if f.drop || rules.HopByHop(f.name, f.value) {
 			continue
 		}
 		switch {
-		case len(f.name) == len("content-length") && equalFold(f.name, "content-length"),
-			len(f.name) == len("transfer-encoding") && equalFold(f.name, "transfer-encoding"):
+		case len(f.name) == len("content-length") && rules.EqualFold(f.name, "content-length"),
+			len(f.name) == len("transfer-encoding") && rules.EqualFold(f.name, "transfer-encoding"):
 			b = t.appendFraming(b, f.name)
-		case len(f.name) == len("expect") && equalFold(f.name, "expect") && t.x.Body != nil:
+		case len(f.name) == len("expect") && rules.EqualFold(f.name, "expect") && t.x.Body != nil:
 			// The body has come; nobody waits for 100 Continue.
 		case i == lastFor:
 			b = append(b, f.name...)
 			b = append(b, ": "...)
-			b = append(b, f.value...)
-			if len(f.value) > 0 && t.c.peer.IsValid() {
-				b = append(b, ", "...)
-			}
-			b = t.appendPeer(b)
+			b = rules.AppendForwardedFor(b, f.value, t.c.peer)
 			b = append(b, "\r\n"...)
 		default:
 			b = appendField(b, f)
@@ -127,7 +123,7 @@ func (t *txn) appendRequest(b []byte) []byte {
 	}
 	if lastFor < 0 && t.c.peer.IsValid() {
 		b = append(b, "X-Forwarded-For: "...)
-		b = t.appendPeer(b)
+		b = rules.AppendForwardedFor(b, nil, t.c.peer)
 		b = append(b, "\r\n"...)
 	}
 	if !proto {
@@ -135,13 +131,6 @@ func (t *txn) appendRequest(b []byte) []byte {
 	}
 	b = append(b, "\r\n"...)
 	return t.appendBody(b)
-}
-
-func (t *txn) appendPeer(b []byte) []byte {
-	if !t.c.peer.IsValid() {
-		return b
-	}
-	return t.c.peer.AppendTo(b)
 }
 
 // forwardedFields finds the last X-Forwarded-For, -1 when there is none, and
@@ -155,13 +144,13 @@ func (t *txn) forwardedFields() (lastFor int, proto, host bool) {
 		}
 		switch len(f.name) {
 		case len("host"):
-			host = host || equalFold(f.name, "host")
+			host = host || rules.EqualFold(f.name, "host")
 		case len("x-forwarded-for"):
-			if equalFold(f.name, "x-forwarded-for") {
+			if rules.EqualFold(f.name, "x-forwarded-for") {
 				lastFor = i
 			}
 		case len("x-forwarded-proto"):
-			proto = proto || equalFold(f.name, "x-forwarded-proto")
+			proto = proto || rules.EqualFold(f.name, "x-forwarded-proto")
 		}
 	}
 	return lastFor, proto, host
@@ -226,24 +215,11 @@ func (t *txn) appendTrailers(b []byte) []byte {
 		n := bytes.IndexByte(rest, '\n') + 1
 		line := rest[:n]
 		rest = rest[n:]
-		if colon := bytes.IndexByte(line, ':'); colon < 0 || !t.isIdentity(line[:colon]) {
+		if colon := bytes.IndexByte(line, ':'); colon < 0 || !rules.IsIdentity(line[:colon], t.identity()) {
 			kept = append(kept, line...)
 		}
 	}
 	return kept
-}
-
-// isIdentity reports whether only trusted peers may send the field.
-func (t *txn) isIdentity(name []byte) bool {
-	if t.port == nil || t.port.Identity == nil {
-		return false
-	}
-	for _, h := range t.port.Identity.Headers {
-		if sameField(name, h) {
-			return true
-		}
-	}
-	return false
 }
 
 func appendChunk(b, data []byte) []byte {
@@ -285,7 +261,7 @@ func (t *txn) relay() exchange.Outcome {
 func (t *txn) noResponse(err error) exchange.Outcome {
 	l := &t.up
 	l.reusable = false
-	reason, d := UpstreamClosed, problem(http.StatusBadGateway, ProblemUpstreamClosed, "Upstream Closed",
+	reason, d := UpstreamClosed, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamClosed, "Upstream Closed",
 		"The application closed the connection without a response; whether it has processed the request is not known.")
 	var invalid invalidResponse
 	whole := l.pump.finish(t, l.conn)
@@ -294,13 +270,13 @@ func (t *txn) noResponse(err error) exchange.Outcome {
 		t.close = true
 		return exchange.SentNoReply
 	case !whole && badBody(l.pump.clientErr):
-		t.answer(malformed("The body is malformed: a chunk or a trailer cannot be read."))
+		t.answer(rules.Malformed("The body is malformed: a chunk or a trailer cannot be read."))
 		return exchange.SentNoReply
 	case errors.Is(err, errNoResponse):
-		reason, d = UpstreamTimeout, problem(http.StatusGatewayTimeout, ProblemUpstreamTimeout, "Upstream Timeout",
+		reason, d = UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
 			"The application did not answer within "+t.s.cfg.Timeouts.Response.String()+"; whether it has processed the request is not known.")
 	case errors.As(err, &invalid) || isTooLong(err):
-		reason, d = UpstreamInvalid, problem(http.StatusBadGateway, ProblemUpstreamInvalid, "Invalid Upstream Response",
+		reason, d = UpstreamInvalid, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamInvalid, "Invalid Upstream Response",
 			"The application's response is not HTTP/1.1, or its head is too long.")
 	}
 	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, reason)

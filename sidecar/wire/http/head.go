@@ -5,6 +5,8 @@ package http
 import (
 	"bytes"
 	"errors"
+
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 var (
@@ -70,13 +72,13 @@ func (h *head) index(rest []byte) error {
 			return errObsFold
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 || !isToken(line[:colon]) {
+		if colon <= 0 || !rules.IsToken(line[:colon]) {
 			return errFieldName
 		}
 		if len(h.fields) == maxFields {
 			return errTooManyFld
 		}
-		h.fields = append(h.fields, field{name: line[:colon], value: trim(line[colon+1:])})
+		h.fields = append(h.fields, field{name: line[:colon], value: rules.Trim(line[colon+1:])})
 	}
 }
 
@@ -99,7 +101,7 @@ func cutLine(b []byte) (line, rest []byte, err error) {
 func (h *head) Header(name string) (value []byte, count int) {
 	for i := range h.fields {
 		f := &h.fields[i]
-		if len(f.name) != len(name) || f.drop || !equalFold(f.name, name) {
+		if len(f.name) != len(name) || f.drop || !rules.EqualFold(f.name, name) {
 			continue
 		}
 		if count == 0 {
@@ -109,80 +111,3 @@ func (h *head) Header(name string) (value []byte, count int) {
 	}
 	return value, count
 }
-
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// equalFold compares b with name, which is lower case, without ASCII case.
-func equalFold(b []byte, name string) bool {
-	if len(b) != len(name) {
-		return false
-	}
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != name[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// hasPrefixFold is equalFold for the beginning of b.
-func hasPrefixFold(b []byte, prefix string) bool {
-	return len(b) >= len(prefix) && equalFold(b[:len(prefix)], prefix)
-}
-
-// listHas reports whether the comma-separated list names the token, which is
-// lower case.
-func listHas(list []byte, token string) bool {
-	for len(list) > 0 {
-		item := list
-		if n := bytes.IndexByte(list, ','); n >= 0 {
-			item, list = list[:n], list[n+1:]
-		} else {
-			list = nil
-		}
-		if equalFold(trim(item), token) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameName compares two field names without ASCII case.
-func sameName(a, b []byte) bool {
-	return len(a) == len(b) && bytes.EqualFold(a, b)
-}
-
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !tokenChars[c] {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-// tokenChars are the characters of an RFC 9110 token.
-var tokenChars = func() (t [256]bool) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = true, true
-	}
-	for _, c := range "!#$%&'*+-.^_`|~" {
-		t[c] = true
-	}
-	return t
-}()

@@ -2,30 +2,17 @@
 
 package http
 
-import "bytes"
+import (
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
+)
 
-// hopByHop reports whether a field ends here: it speaks of the connection, or
-// Connection, whose list is given, names it.
-func (t *txn) hopByHop(f *field, listed []byte) bool {
-	switch len(f.name) {
-	case len("te"):
-		if equalFold(f.name, "te") {
-			return !equalFold(f.value, "trailers")
-		}
-	case len("upgrade"):
-		if equalFold(f.name, "upgrade") {
-			return true
-		}
-	case len("connection"): // keep-alive is as long
-		if equalFold(f.name, "connection") || equalFold(f.name, "keep-alive") {
-			return true
-		}
-	case len("proxy-connection"):
-		if equalFold(f.name, "proxy-connection") {
-			return true
-		}
+// identity says who may set what; nil where nothing is said.
+func (t *txn) identity() *exchange.Identity {
+	if t.port == nil {
+		return nil
 	}
-	return len(listed) > 0 && lists(listed, f.name) && !t.protected(f.name)
+	return t.port.Identity
 }
 
 // dropListed takes away what Connection names: filters must see what the
@@ -35,37 +22,22 @@ func (t *txn) dropListed() {
 	if len(listed) == 0 {
 		return
 	}
+	id := t.identity()
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
-		f.drop = f.drop || lists(listed, f.name) && !t.protected(f.name)
+		f.drop = f.drop || rules.Listed(listed, f.name, id)
 	}
 }
 
-// lists reports whether a comma-separated list names the field.
-func lists(list, name []byte) bool {
-	for len(list) > 0 {
-		item := list
-		if n := bytes.IndexByte(list, ','); n >= 0 {
-			item, list = list[:n], list[n+1:]
-		} else {
-			list = nil
-		}
-		if sameName(trim(item), name) {
-			return true
-		}
-	}
-	return false
-}
+// connectionLists returns what the request's Connection fields name.
+func (t *txn) connectionLists() []byte { return connectionLists(&t.head) }
 
-// protected fields cannot be removed by naming them in Connection: that would let
-// a client take away what a proxy before us has said, or what policies and the
-// application go by.
-func (t *txn) protected(name []byte) bool {
-	for _, prefix := range [...]string{"x-forwarded-", "content-", "weir-", "x-real-ip", "forwarded", "idempotency-key",
-		"authorization", "cookie", "host", "transfer-encoding", "trailer", "expect"} {
-		if hasPrefixFold(name, prefix) {
-			return true
+func connectionLists(h *head) []byte {
+	var listed []byte
+	for i := range h.fields {
+		if f := &h.fields[i]; len(f.name) == len("connection") && rules.EqualFold(f.name, "connection") {
+			listed = rules.JoinList(listed, f.value)
 		}
 	}
-	return t.isIdentity(name)
+	return listed
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,18 +56,18 @@ func TestOutcomes(t *testing.T) {
 		broken  bool
 	}{
 		"replied":                {app: say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false), status: 200, outcome: exchange.Replied},
-		"nobody listens":         {app: nil, status: 502, typ: ProblemUnreachable, outcome: exchange.NotSent, reason: UpstreamUnreachable},
-		"closed without a word":  {app: say("", false), status: 502, typ: ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
-		"reset without a word":   {app: say("", true), status: 502, typ: ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
-		"closed inside the head": {app: say("HTTP/1.1 200 OK\r\nX-A", false), status: 502, typ: ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
-		"not HTTP":               {app: say("220 smtp ready\r\n\r\n", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"HTTP/2":                 {app: say("HTTP/2.0 200 OK\r\n\r\n", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"folded response":        {app: say("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"two lengths":            {app: say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"gzip coding":            {app: say("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"101 unasked":            {app: say("HTTP/1.1 101 Switching Protocols\r\n\r\n", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"head too long":          {app: say("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("a", 17<<10)+"\r\n\r\n", false), status: 502, typ: ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
-		"no answer in time":      {app: func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }, status: 504, typ: ProblemUpstreamTimeout, outcome: exchange.SentNoReply, reason: UpstreamTimeout},
+		"nobody listens":         {app: nil, status: 502, typ: rules.ProblemUnreachable, outcome: exchange.NotSent, reason: UpstreamUnreachable},
+		"closed without a word":  {app: say("", false), status: 502, typ: rules.ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
+		"reset without a word":   {app: say("", true), status: 502, typ: rules.ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
+		"closed inside the head": {app: say("HTTP/1.1 200 OK\r\nX-A", false), status: 502, typ: rules.ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
+		"not HTTP":               {app: say("220 smtp ready\r\n\r\n", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"HTTP/2":                 {app: say("HTTP/2.0 200 OK\r\n\r\n", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"folded response":        {app: say("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"two lengths":            {app: say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"gzip coding":            {app: say("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"101 unasked":            {app: say("HTTP/1.1 101 Switching Protocols\r\n\r\n", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"head too long":          {app: say("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("a", 17<<10)+"\r\n\r\n", false), status: 502, typ: rules.ProblemUpstreamInvalid, outcome: exchange.SentNoReply, reason: UpstreamInvalid},
+		"no answer in time":      {app: func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }, status: 504, typ: rules.ProblemUpstreamTimeout, outcome: exchange.SentNoReply, reason: UpstreamTimeout},
 		"short body":             {app: say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", false), status: 200, outcome: exchange.Aborted, reason: UpstreamAborted, broken: true},
 		"reset in the body":      {app: say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", true), status: 0, outcome: exchange.Aborted, reason: UpstreamAborted, broken: true},
 		"chunks end early":       {app: say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", false), status: 200, outcome: exchange.Aborted, reason: UpstreamAborted, broken: true},
@@ -74,7 +75,7 @@ func TestOutcomes(t *testing.T) {
 		"chunks end early, 1.0": {app: say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", false), request: "GET / HTTP/1.0\r\n\r\n",
 			status: 200, outcome: exchange.Aborted, reason: UpstreamAborted, broken: true},
 		"body not taken": {app: func(c *net.TCPConn, br *bufio.Reader) { readRawHead(br) },
-			request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nabc", status: 502, typ: ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
+			request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nabc", status: 502, typ: rules.ProblemUpstreamClosed, outcome: exchange.SentNoReply, reason: UpstreamClosed},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

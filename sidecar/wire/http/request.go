@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // target is a request's first line.
@@ -56,7 +57,7 @@ func (t *txn) readHead() bool {
 				continue
 			}
 			if b[0] == '\n' || b[1] != '\n' || empty {
-				return t.refuseHead(malformed("The request does not begin with a method."))
+				return t.refuseHead(rules.Malformed("The request does not begin with a method."))
 			}
 			_, _ = t.br.Discard(2)
 			seen, empty = 0, true
@@ -83,17 +84,17 @@ func (t *txn) readHead() bool {
 func (t *txn) noHead(b []byte, err error) bool {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		d := problem(http.StatusRequestHeaderFieldsTooLarge, ProblemHeadTooLarge, "Request Head Too Large",
+		d := rules.Problem(http.StatusRequestHeaderFieldsTooLarge, rules.ProblemHeadTooLarge, "Request Head Too Large",
 			"The request line and header fields are longer than "+strconv.Itoa(t.s.cfg.HeadBytes)+" bytes together.")
 		d.Close = true
 		return t.refuseHead(d)
 	case len(b) > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-		d := problem(http.StatusRequestTimeout, ProblemRequestTimeout, "Request Timeout", "The head of the request did not come in time.")
+		d := rules.Problem(http.StatusRequestTimeout, rules.ProblemRequestTimeout, "Request Timeout", "The head of the request did not come in time.")
 		d.Close = true
 		return t.refuseHead(d)
 	}
 	if t.c.requests == 0 && len(b) > 0 && errors.Is(err, io.EOF) {
-		return t.refuseHead(malformed("The connection ended inside the head of the request."))
+		return t.refuseHead(rules.Malformed("The connection ended inside the head of the request."))
 	}
 	return false
 }
@@ -112,18 +113,18 @@ func (t *txn) checkStart(b []byte) (exchange.Denial, bool) {
 		t.s.cfg.Metrics.Encrypted(t.c.target.Port)
 		return exchange.Denial{}, false
 	}
-	if !tokenChars[b[0]] {
-		return malformed("The request does not begin with a method; policies of this port need HTTP/1.1 without TLS."), false
+	if !rules.IsTokenChar(b[0]) {
+		return rules.Malformed("The request does not begin with a method; policies of this port need HTTP/1.1 without TLS."), false
 	}
 	n := bytes.IndexByte(b, '\n')
 	if n < 0 {
 		return exchange.Denial{}, true
 	}
 	if bytes.HasPrefix(b, prefaceLine) {
-		return unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 is not spoken here, or does not begin as it must: with its preface, and on a connection of its own; use HTTP/1.1."), false
+		return rules.Unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 is not spoken here, or does not begin as it must: with its preface, and on a connection of its own; use HTTP/1.1."), false
 	}
 	if n < 1 || b[n-1] != '\r' || !bytes.Contains(b[:n], http1) {
-		return malformed("The first line is not that of an HTTP/1.1 request."), false
+		return rules.Malformed("The first line is not that of an HTTP/1.1 request."), false
 	}
 	return exchange.Denial{}, true
 }
@@ -150,12 +151,12 @@ func (t *txn) parseHead(raw []byte) bool {
 		return t.refuseHead(d)
 	}
 	if err := t.head.parse(raw); err != nil {
-		return t.refuseHead(malformed("The request cannot be read: " + err.Error() + "."))
+		return t.refuseHead(rules.Malformed("The request cannot be read: " + err.Error() + "."))
 	}
 	t.header.Reset()
 	t.header.DisableNormalizing()
 	if err := t.header.Read(t.br); err != nil {
-		return t.refuseHead(malformed("The request cannot be read: its head is not valid HTTP/1.1."))
+		return t.refuseHead(rules.Malformed("The request cannot be read: its head is not valid HTTP/1.1."))
 	}
 	if d, ok := t.parseTarget(); !ok {
 		return t.refuseHead(d)
@@ -171,7 +172,7 @@ func (t *txn) parseTarget() (exchange.Denial, bool) {
 	line := t.head.line
 	sp, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
 	if sp <= 0 || last <= sp+1 || bytes.IndexByte(line[sp+1:last], ' ') >= 0 {
-		return malformed("The first line is not that of an HTTP/1.1 request."), false
+		return rules.Malformed("The first line is not that of an HTTP/1.1 request."), false
 	}
 	switch string(line[last+1:]) {
 	case "HTTP/1.1":
@@ -179,22 +180,22 @@ func (t *txn) parseTarget() (exchange.Denial, bool) {
 	case "HTTP/1.0":
 		t.http10 = true
 	default:
-		d := problem(http.StatusHTTPVersionNotSupported, ProblemVersion, "HTTP Version Not Supported", "Policies of this port need HTTP/1.1 or HTTP/1.0.")
+		d := rules.Problem(http.StatusHTTPVersionNotSupported, rules.ProblemVersion, "HTTP Version Not Supported", "Policies of this port need HTTP/1.1 or HTTP/1.0.")
 		d.Close = true
 		return d, false
 	}
 	t.target.method = line[:sp]
-	if !isToken(t.target.method) {
-		return malformed("The method has characters that are not allowed in one."), false
+	if !rules.IsToken(t.target.method) {
+		return rules.Malformed("The method has characters that are not allowed in one."), false
 	}
 	uri := line[sp+1 : last]
 	if string(t.target.method) == "CONNECT" {
-		return unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
+		return rules.Unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
 	}
 	if uri[0] != '/' && string(uri) != "*" {
 		var ok bool
 		if uri, ok = t.originForm(uri); !ok {
-			return malformed("The request's target is neither a path nor an http URL of the host that Host names."), false
+			return rules.Malformed("The request's target is neither a path nor an http URL of the host that Host names."), false
 		}
 	}
 	t.target.uri = uri
@@ -210,9 +211,9 @@ func (t *txn) parseTarget() (exchange.Denial, bool) {
 func (t *txn) originForm(uri []byte) ([]byte, bool) {
 	rest := uri
 	switch {
-	case hasPrefixFold(uri, "http://"):
+	case rules.HasPrefixFold(uri, "http://"):
 		rest = uri[len("http://"):]
-	case hasPrefixFold(uri, "https://"):
+	case rules.HasPrefixFold(uri, "https://"):
 		rest = uri[len("https://"):]
 	default:
 		return nil, false
@@ -239,24 +240,24 @@ func (t *txn) frame() (exchange.Denial, bool) {
 	_, hosts := t.head.Header("host")
 	switch {
 	case codings > 0 && lengths > 0:
-		return malformed("The request has both Content-Length and Transfer-Encoding."), false
+		return rules.Malformed("The request has both Content-Length and Transfer-Encoding."), false
 	case codings > 1 || lengths > 1:
-		return malformed("The request has more than one Content-Length or Transfer-Encoding."), false
-	case codings == 1 && (t.http10 || !equalFold(coding, "chunked")):
-		return malformed("The only Transfer-Encoding of a request is chunked, and HTTP/1.0 has none."), false
+		return rules.Malformed("The request has more than one Content-Length or Transfer-Encoding."), false
+	case codings == 1 && (t.http10 || !rules.EqualFold(coding, "chunked")):
+		return rules.Malformed("The only Transfer-Encoding of a request is chunked, and HTTP/1.0 has none."), false
 	case hosts > 1 || hosts == 0 && !t.http10:
-		return malformed("The request needs exactly one Host."), false
+		return rules.Malformed("The request needs exactly one Host."), false
 	}
 	length := t.header.ContentLength()
 	switch {
 	case codings == 1:
 		if length != -1 {
-			return malformed("The request's framing is not clear."), false
+			return rules.Malformed("The request's framing is not clear."), false
 		}
 		t.body.start(t.br, chunked, 0)
 	case lengths == 1:
 		if length < 0 {
-			return malformed("The request's Content-Length is not a number."), false
+			return rules.Malformed("The request's Content-Length is not a number."), false
 		}
 		t.body.start(t.br, fixedLength, int64(length))
 	default:
@@ -266,19 +267,19 @@ func (t *txn) frame() (exchange.Denial, bool) {
 	if n > 1 {
 		t.close = t.anyConnection("close") || t.http10
 	} else if n == 1 {
-		t.close = listHas(conn, "close") || t.http10 && !listHas(conn, "keep-alive")
+		t.close = rules.ListHas(conn, "close") || t.http10 && !rules.ListHas(conn, "keep-alive")
 	} else {
 		t.close = t.http10
 	}
 	expect, n := t.head.Header("expect")
-	t.expects100 = n > 0 && !t.http10 && !t.body.ended && equalFold(expect, "100-continue")
+	t.expects100 = n > 0 && !t.http10 && !t.body.ended && rules.EqualFold(expect, "100-continue")
 	return exchange.Denial{}, true
 }
 
 // anyConnection reports whether one of several Connection fields has the token.
 func (t *txn) anyConnection(token string) bool {
 	for i := range t.head.fields {
-		if f := &t.head.fields[i]; equalFold(f.name, "connection") && listHas(f.value, token) {
+		if f := &t.head.fields[i]; rules.EqualFold(f.name, "connection") && rules.ListHas(f.value, token) {
 			return true
 		}
 	}
@@ -296,7 +297,7 @@ func (t *txn) identify() netip.Addr {
 	if !id.Trusts(peer) {
 		for i := range t.head.fields {
 			f := &t.head.fields[i]
-			f.drop = f.drop || t.isIdentity(f.name)
+			f.drop = f.drop || rules.IsIdentity(f.name, id)
 		}
 		return peer
 	}
@@ -304,83 +305,30 @@ func (t *txn) identify() netip.Addr {
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
 		switch {
-		case equalFold(f.name, "x-forwarded-for"):
+		case rules.EqualFold(f.name, "x-forwarded-for"):
 			t.xff = append(t.xff, f.value)
-		case equalFold(f.name, "forwarded"):
+		case rules.EqualFold(f.name, "forwarded"):
 			t.fwd = append(t.fwd, f.value)
 		}
 	}
 	return id.Client(peer, t.xff, t.fwd)
 }
 
-// sameField compares like CGI and WSGI do, which know no difference between '-'
-// and '_': X_User must not pass where X-User may not.
-func sameField(b []byte, name string) bool {
-	if len(b) != len(name) {
-		return false
-	}
-	for i := 0; i < len(b); i++ {
-		c, n := b[i], name[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c == '_' {
-			c = '-'
-		}
-		if n == '_' {
-			n = '-'
-		}
-		if c != n {
-			return false
-		}
-	}
-	return true
-}
-
-// check makes the path ready and refuses what this version cannot govern.
+// check makes the paths ready and refuses what this version cannot govern.
 func (t *txn) check() (exchange.Denial, bool) {
 	if d, ok := t.checkProtocol(); !ok {
 		return d, false
 	}
-	if string(t.target.uri) == "*" {
-		t.x.Path = t.target.path
-		return exchange.Denial{}, true
-	}
-	var flags exchange.PathFlags
-	t.path, flags = exchange.NormalizePath(t.path[:0], t.target.path)
-	t.x.Path = t.path
-	if t.chain == nil {
-		return exchange.Denial{}, true
-	}
-	if flags&exchange.InvalidPath != 0 || bytes.IndexByte(t.target.query, '#') >= 0 {
-		return malformed("The path has a broken percent escape, a '#', or bytes that are not UTF-8."), false
-	}
-	if flags&exchange.EncodedDots != 0 {
-		return malformed("The path has a dot segment with an escaped dot (%2e), which servers read differently."), false
-	}
-	if flags&exchange.DotSegments != 0 {
-		t.dotted = exchange.KeepDots(t.dotted[:0], t.target.path)
-		t.x.DottedPath = t.dotted
-	}
-	if bytes.IndexByte(t.target.path, ';') >= 0 {
-		t.dropped = exchange.DropParams(t.dropped[:0], t.target.path)
-		t.bare, _ = exchange.NormalizePath(t.bare[:0], t.dropped)
-		t.x.BarePath = t.bare
-	}
-	if flags&exchange.EncodedSlash != 0 && !t.port.PassEncodedSlashes {
-		return problem(http.StatusBadRequest, ProblemEncodedSlash, "Encoded Slash",
-			"The path has %2F, %5C, %00 or a backslash, which servers read differently; the annotation weir.dev/encoded-slashes: pass lets them through."), false
-	}
-	return exchange.Denial{}, true
+	return t.paths.Fill(&t.x, t.port)
 }
 
 func (t *txn) checkProtocol() (exchange.Denial, bool) {
-	if upgrade, n := t.head.Header("upgrade"); n > 0 && t.anyConnection("upgrade") && !equalFold(upgrade, "h2c") {
-		return unsupported(http.StatusNotImplemented, "Upgrade and WebSocket on a port with policies are not supported yet by this version of Weir."), false
+	if upgrade, n := t.head.Header("upgrade"); n > 0 && t.anyConnection("upgrade") && !rules.EqualFold(upgrade, "h2c") {
+		return rules.Unsupported(http.StatusNotImplemented, "Upgrade and WebSocket on a port with policies are not supported yet by this version of Weir."), false
 	}
-	if ct, n := t.head.Header("content-type"); n > 0 && hasPrefixFold(ct, "application/grpc") &&
+	if ct, n := t.head.Header("content-type"); n > 0 && rules.HasPrefixFold(ct, "application/grpc") &&
 		(len(ct) == len("application/grpc") || bytes.IndexByte([]byte("+; \t"), ct[len("application/grpc")]) >= 0) {
-		return unsupported(http.StatusNotImplemented, "gRPC on a port with policies is not supported yet by this version of Weir."), false
+		return rules.Unsupported(http.StatusNotImplemented, "gRPC on a port with policies is not supported yet by this version of Weir."), false
 	}
 	return exchange.Denial{}, true
 }

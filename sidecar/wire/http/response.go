@@ -4,7 +4,6 @@ package http
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 func isTooLong(err error) bool { return errors.Is(err, bufio.ErrBufferFull) }
@@ -23,19 +23,14 @@ func (t *txn) appendInterim(w []byte) []byte {
 	w = append(w, "\r\n"...)
 	for i := range l.head.fields {
 		f := &l.head.fields[i]
-		if !t.hopByHop(f, nil) {
+		if !rules.HopByHop(f.name, f.value) {
 			w = appendField(w, f)
 		}
 	}
 	return append(w, "\r\n"...)
 }
 
-func appendField(w []byte, f *field) []byte {
-	w = append(w, f.name...)
-	w = append(w, ": "...)
-	w = append(w, f.value...)
-	return append(w, "\r\n"...)
-}
+func appendField(w []byte, f *field) []byte { return rules.AppendField(w, f.name, f.value) }
 
 // relayFinal sends the response on: its head with what filters have added, then
 // its body as it comes.
@@ -70,19 +65,14 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 	w = append(w, "HTTP/1.1"...)
 	w = append(w, l.head.line[len("HTTP/1.1"):]...)
 	w = append(w, "\r\n"...)
-	var listed []byte
-	for i := range l.head.fields {
-		if f := &l.head.fields[i]; len(f.name) == len("connection") && equalFold(f.name, "connection") {
-			listed = joinList(listed, f.value)
-		}
-	}
+	listed := connectionLists(&l.head)
 	framed := false
 	for i := range l.head.fields {
 		f := &l.head.fields[i]
-		if t.hopByHop(f, listed) {
+		if rules.HopByHop(f.name, f.value) || rules.Listed(listed, f.name, t.identity()) {
 			continue
 		}
-		if len(f.name) == len("content-length") && equalFold(f.name, "content-length") {
+		if len(f.name) == len("content-length") && rules.EqualFold(f.name, "content-length") {
 			switch {
 			case out == fixedLength:
 				if framed {
@@ -98,7 +88,7 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 				continue
 			}
 		}
-		if len(f.name) == len("transfer-encoding") && equalFold(f.name, "transfer-encoding") {
+		if len(f.name) == len("transfer-encoding") && rules.EqualFold(f.name, "transfer-encoding") {
 			switch {
 			case out == chunked:
 				framed = true
@@ -204,23 +194,4 @@ func (t *txn) aborted(err error) exchange.Outcome {
 		l.body.ended = false
 	}
 	return exchange.Aborted
-}
-
-// joinList joins two comma-separated lists.
-func joinList(a, b []byte) []byte {
-	if len(a) == 0 {
-		return b
-	}
-	return bytes.Join([][]byte{a, b}, []byte(","))
-}
-
-// connectionLists returns what the request's Connection fields name.
-func (t *txn) connectionLists() []byte {
-	var listed []byte
-	for i := range t.head.fields {
-		if f := &t.head.fields[i]; len(f.name) == len("connection") && equalFold(f.name, "connection") {
-			listed = joinList(listed, f.value)
-		}
-	}
-	return listed
 }

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"errors"
 	"io"
+
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 var (
@@ -69,23 +71,10 @@ func (t *trailers) parse(raw []byte) error {
 				return errTrailerValue
 			}
 		}
-		if headOnly(f.name) {
+		if rules.HeadOnly(f.name) {
 			return errTrailerName
 		}
 		t.section = appendField(t.section, f)
 	}
 	return nil
-}
-
-// headOnly reports whether a field frames, routes or authenticates a message, and
-// so comes too late in a trailer (RFC 9110 section 6.5.1).
-func headOnly(name []byte) bool {
-	for _, n := range [...]string{"authorization", "cache-control", "connection", "content-encoding", "content-length",
-		"content-range", "content-type", "expect", "host", "keep-alive", "max-forwards", "proxy-authenticate",
-		"proxy-authorization", "proxy-connection", "range", "te", "trailer", "transfer-encoding", "www-authenticate"} {
-		if equalFold(name, n) {
-			return true
-		}
-	}
-	return false
 }

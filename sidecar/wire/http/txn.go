@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // txn is the memory of one request and its response: pooled, attached to a
@@ -20,18 +21,12 @@ type txn struct {
 	// br is the client's side.
 	br *bufio.Reader
 
-	header fasthttp.RequestHeader
-	head   head
-	target target
-	path   []byte
-	// dotted is the path with its dot segments, where it has any.
-	dotted []byte
-	// bare is the path without path parameters, where it has any, and dropped
-	// what it is made of.
-	bare, dropped []byte
-	xff           [][]byte
-	fwd           [][]byte
-	body          body
+	header   fasthttp.RequestHeader
+	head     head
+	target   target
+	paths    rules.Paths
+	xff, fwd [][]byte
+	body     body
 	// whole is the body, once a filter has asked for it.
 	whole    []byte
 	reserved int64
@@ -207,16 +202,16 @@ func (t *txn) skipEmptyLine() {
 func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 	if t.x.Body != nil {
 		if len(t.whole) > limit {
-			return tooLarge(limit), false
+			return rules.TooLarge(limit), false
 		}
 		return exchange.Denial{}, true
 	}
 	if t.body.framing == fixedLength && t.body.left > int64(limit) {
-		return tooLarge(limit), false
+		return rules.TooLarge(limit), false
 	}
 	if t.expects100 {
 		if !t.flush(append(t.w, "HTTP/1.1 100 Continue\r\n\r\n"...)) {
-			return malformed("The connection ended before the body."), false
+			return rules.Malformed("The connection ended before the body."), false
 		}
 		t.expects100 = false
 	}
@@ -231,10 +226,10 @@ func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 		n, err := t.body.Read(t.whole[len(t.whole):cap(t.whole)])
 		t.whole = t.whole[:len(t.whole)+n]
 		if len(t.whole) > limit {
-			return tooLarge(limit), false
+			return rules.TooLarge(limit), false
 		}
 		if err != nil && !t.body.ended {
-			return malformed("The body ends before its end, or a chunk of it is malformed."), false
+			return rules.Malformed("The body ends before its end, or a chunk of it is malformed."), false
 		}
 	}
 	if t.whole == nil {
@@ -257,7 +252,7 @@ func (t *txn) grow(limit int) (exchange.Denial, bool) {
 	size = min(size, int64(limit)+1)
 	if size > t.reserved {
 		if !t.s.reserve(size - t.reserved) {
-			d := problem(http.StatusServiceUnavailable, ProblemBuffersFull, "Buffers Full",
+			d := rules.Problem(http.StatusServiceUnavailable, rules.ProblemBuffersFull, "Buffers Full",
 				"A policy needs the body of this request, and the bodies of other requests fill the memory that is set aside for them; retry in 1 s.")
 			d.RetryAfter = time.Second
 			return d, false

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 var (
@@ -163,10 +165,10 @@ func (l *upstreamLeg) frame(method []byte) error {
 	_, lengths := h.Header("content-length")
 	closes := l.http10
 	for i := range h.fields {
-		if f := &h.fields[i]; len(f.name) == len("connection") && equalFold(f.name, "connection") {
-			if listHas(f.value, "close") {
+		if f := &h.fields[i]; len(f.name) == len("connection") && rules.EqualFold(f.name, "connection") {
+			if rules.ListHas(f.value, "close") {
 				closes = true
-			} else if l.http10 && listHas(f.value, "keep-alive") {
+			} else if l.http10 && rules.ListHas(f.value, "keep-alive") {
 				closes = false
 			}
 		}
@@ -175,7 +177,7 @@ func (l *upstreamLeg) frame(method []byte) error {
 		l.reusable = false
 	}
 	switch {
-	case codings > 1 || codings == 1 && !equalFold(coding, "chunked") || codings == 1 && l.http10:
+	case codings > 1 || codings == 1 && !rules.EqualFold(coding, "chunked") || codings == 1 && l.http10:
 		return invalidResponse{errors.New("transfer-encoding is not chunked")}
 	case string(method) == "HEAD" || l.status == 204 || l.status == 304:
 		l.body.start(l.br, noBody, 0)

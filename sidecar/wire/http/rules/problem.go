@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package http
+package rules
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 	"weir.dev/weir/sidecar/exchange"
 )
 
-// Problem types of this package, see docs/problems.md.
+// Problem types of the data plane itself, see docs/problems.md.
 const (
 	problems = "https://weir.dev/problems/"
 
@@ -30,29 +30,33 @@ const (
 	ProblemUpstreamInvalid = problems + "upstream-invalid-response"
 )
 
-func problem(status int, typ, title, detail string) exchange.Denial {
+// Problem is an answer of Weir's own.
+func Problem(status int, typ, title, detail string) exchange.Denial {
 	return exchange.Denial{Status: status, Type: typ, Title: title, Detail: detail}
 }
 
-func malformed(detail string) exchange.Denial {
-	d := problem(http.StatusBadRequest, ProblemMalformed, "Malformed Request", detail)
+// Malformed ends the connection.
+func Malformed(detail string) exchange.Denial {
+	d := Problem(http.StatusBadRequest, ProblemMalformed, "Malformed Request", detail)
 	d.Close = true
 	return d
 }
 
-func unsupported(status int, detail string) exchange.Denial {
-	d := problem(status, ProblemUnsupported, "Not Supported Yet", detail)
+// Unsupported ends the connection.
+func Unsupported(status int, detail string) exchange.Denial {
+	d := Problem(status, ProblemUnsupported, "Not Supported Yet", detail)
 	d.Close = true
 	return d
 }
 
-func tooLarge(limit int) exchange.Denial {
-	return problem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge, "Body Too Large",
+// TooLarge is for a body that a filter reads.
+func TooLarge(limit int) exchange.Denial {
+	return Problem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge, "Body Too Large",
 		"A policy of this port reads the bodies of such requests, up to "+strconv.Itoa(limit)+" bytes; this one is longer.")
 }
 
-// appendProblem appends the problem+json document of d (RFC 9457).
-func appendProblem(dst []byte, d *exchange.Denial) []byte {
+// AppendProblem appends the problem+json document of d (RFC 9457).
+func AppendProblem(dst []byte, d *exchange.Denial) []byte {
 	dst = append(dst, `{"type":`...)
 	dst = appendString(dst, d.Type)
 	dst = append(dst, `,"title":`...)
@@ -94,7 +98,7 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// retryAfter is the value of Retry-After: whole seconds, rounded up, at least 1.
-func retryAfter(d time.Duration) int64 {
+// RetryAfter is the value of Retry-After: whole seconds, rounded up, at least 1.
+func RetryAfter(d time.Duration) int64 {
 	return max(1, int64((d+time.Second-1)/time.Second))
 }
