@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package samples holds one manifest of each kind, for `kubectl apply` and for
-// the tour of `weir demo`.
+// Package samples holds manifests of each kind, for `kubectl apply` and for the
+// tour of `weir demo`.
 package samples
 
 import _ "embed"

@@ -194,6 +194,7 @@ func (a *attachment) workload(l *workload) Workload {
 		p := Port{
 			Number: n, Protocol: snapshot.Protocol_PROTOCOL_AUTO, Policies: map[string]string{},
 			Identity: identity, PassEncodedSlashes: s.passSlashes(), Names: s.names(),
+			Timeouts: s.timeouts(), MaxBody: s.maxBody(),
 		}
 		for kind, c := range wins {
 			p.Policies[kind] = c.ID.Name

@@ -23,6 +23,11 @@ const (
 	AnnotationOpaquePorts     = "weir.dev/opaque-ports"
 	AnnotationEncodedSlashes  = "weir.dev/encoded-slashes"
 	AnnotationThriftIDL       = "weir.dev/thrift-idl"
+	// AnnotationResponseTimeout is `30s` for every path of every port, or
+	// `/reports=10m` for a path, with commas; 0s is none.
+	AnnotationResponseTimeout = "weir.dev/response-timeout"
+	// AnnotationMaxBody is a quantity, as in 10Mi.
+	AnnotationMaxBody = "weir.dev/max-request-body"
 
 	annotationPrefix = "weir.dev/"
 	// EncodedSlashesPass is the one value of AnnotationEncodedSlashes.
@@ -44,6 +49,8 @@ type service struct {
 	proxies, headers *[]string // nil: not annotated
 	opaque           map[string]bool
 	passSlashes      bool
+	timeouts         []Timeout
+	maxBody          int64 // 0: not annotated
 	// problem is what no policy of it can be accepted with.
 	problem problem
 }
@@ -115,6 +122,18 @@ func (s *service) readAnnotations(a map[string]string) {
 		s.passSlashes = true
 	default:
 		s.invalid(AnnotationEncodedSlashes, fmt.Sprintf("%q is not %q, which is all it can be", v, EncodedSlashesPass))
+	}
+	if text, ok := a[AnnotationResponseTimeout]; ok {
+		var err error
+		if s.timeouts, err = parseTimeouts(text); err != nil {
+			s.invalid(AnnotationResponseTimeout, err.Error())
+		}
+	}
+	if text, ok := a[AnnotationMaxBody]; ok {
+		var err error
+		if s.maxBody, err = parseBody(text); err != nil {
+			s.invalid(AnnotationMaxBody, err.Error())
+		}
 	}
 	if _, ok := a[AnnotationThriftIDL]; ok && s.problem.reason == "" {
 		s.problem = problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(

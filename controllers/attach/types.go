@@ -72,6 +72,10 @@ type Port struct {
 	Identity config.Identity
 	// PassEncodedSlashes is weir.dev/encoded-slashes: pass.
 	PassEncodedSlashes bool
+	// Timeouts are in the order of a snapshot's.
+	Timeouts []Timeout
+	// MaxBody bounds request bodies; 0: not bounded.
+	MaxBody int64
 	// Names lead to it: service/port by name and by number, sorted.
 	Names []string
 }

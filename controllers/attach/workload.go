@@ -205,6 +205,10 @@ func (s *slot) problem() problem {
 		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf(
 			"%s is named in %s, so nothing there is read: take it out of the annotation, or out of the policy.", upper(s.label()), AnnotationOpaquePorts)}
 	}
+	if n := len(s.timeouts()); n > snapshot.MaxTimeouts {
+		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf("%s has %d timeouts from %s of its Services together, %d are possible: remove some.",
+			upper(s.label()), n, AnnotationResponseTimeout, snapshot.MaxTimeouts)}
+	}
 	_, p := s.protocol()
 	return p
 }

@@ -16,7 +16,10 @@ import (
 // Compile decides about every policy and makes every snapshot. It changes nothing
 // of its input.
 func Compile(in Input) Output {
-	c := &compilation{in: &in, drafts: map[string]*draft{}}
+	c := &compilation{
+		in: &in, drafts: map[string]*draft{},
+		proxy: proxySettings(in.Config.Proxy), telemetry: telemetrySettings(&in.Config.Telemetry),
+	}
 	attaching := attach.Input{Services: in.Services, Pods: in.Pods, Identity: in.Config.Identity}
 	var verdicts []Verdict
 	for i := range in.RateLimitPolicies {
@@ -33,10 +36,7 @@ func Compile(in Input) Output {
 		verdicts = append(verdicts, v)
 		attaching.Policies = append(attaching.Policies, attach.Policy{
 			ID: v.Policy, Created: p.CreationTimestamp.UTC(), Targets: p.Spec.TargetRefs,
-			Matches: d.matches,
-			Enforceable: []snapshot.Protocol{
-				snapshot.Protocol_PROTOCOL_HTTP, snapshot.Protocol_PROTOCOL_AUTO,
-			},
+			Matches: d.matches, Enforceable: enforceable(),
 		})
 	}
 	verdicts = append(verdicts, later(&in)...)
@@ -55,9 +55,21 @@ func Compile(in Input) Output {
 	return out
 }
 
+// enforceable are the protocols that sidecars read. A policy over HTTP holds for each:
+// gRPC methods are paths.
+func enforceable() []snapshot.Protocol {
+	return []snapshot.Protocol{
+		snapshot.Protocol_PROTOCOL_HTTP, snapshot.Protocol_PROTOCOL_H2C, snapshot.Protocol_PROTOCOL_GRPC,
+		snapshot.Protocol_PROTOCOL_WEBSOCKET, snapshot.Protocol_PROTOCOL_AUTO,
+	}
+}
+
 type compilation struct {
 	in     *Input
 	drafts map[string]*draft
+	// proxy and telemetry are those of every snapshot.
+	proxy     *snapshot.Proxy
+	telemetry *snapshot.Telemetry
 }
 
 // readyPods counts the Ready pods of each rate limit policy, each once.
@@ -84,7 +96,7 @@ func readyPods(verdicts []Verdict) map[string]uint32 {
 func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Workload {
 	s := &snapshot.Snapshot{Workload: &snapshot.Workload{
 		Cluster: c.in.Cluster, Namespace: c.in.Namespace, Key: l.Key,
-	}}
+	}, Proxy: c.proxy, Telemetry: c.telemetry}
 	peers := &stream.Peers{}
 	policies, stores := map[string]bool{}, map[string]bool{}
 	for i := range l.Ports {
@@ -99,6 +111,8 @@ func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Work
 			},
 			PassEncodedSlashes: p.PassEncodedSlashes,
 			Names:              p.Names,
+			Timeouts:           routeTimeouts(p.Timeouts),
+			MaxBodyBytes:       uint64(p.MaxBody),
 		})
 		if name == "" || policies[name] {
 			continue

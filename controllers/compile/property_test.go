@@ -141,6 +141,8 @@ func anyService(r *rapid.T, name string) corev1.Service {
 		attach.AnnotationTrustedProxies:  {"10.0.0.0/8", "192.168.0.0/16,10.1.0.0/16", ""},
 		attach.AnnotationIdentityHeaders: {"X-A", "x-b, X-a"},
 		attach.AnnotationOpaquePorts:     {"80", "web", "99"},
+		attach.AnnotationResponseTimeout: {"30s", "0s,/a=1m", "/a=2m, /b=0s,10s", "soon"},
+		attach.AnnotationMaxBody:         {"1Ki", "2M", "much"},
 	} {
 		if rapid.IntRange(0, 3).Draw(r, k) == 0 {
 			s.Annotations[k] = rapid.SampledFrom(values).Draw(r, "value")

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -41,6 +42,10 @@ identity: {trustedProxies: [], identityHeaders: []}
 egress: {allowHosts: ["*"], denyCIDRs: [], allowPlainHTTP: false}
 injection: {capture: Redirect, onMissingConfig: PassThrough, imagePullSecrets: []}
 devBackends: {enabled: true}
+proxy: {headBytes: 16Ki, maxConnections: 65536, timeouts: {idle: 1h, stall: 5m, connect: 5s}}
+telemetry:
+  accessLog: {mode: Sampled, samplePercent: 0.0001}
+  tracing: {endpoint: "otel:4317", tls: {enabled: true}, samplePercent: 0}
 `,
 			func(c *Config) {
 				c.Stores = []Store{{
@@ -54,6 +59,9 @@ devBackends: {enabled: true}
 				}}
 				c.Injection.Capture, c.Injection.OnMissingConfig = "Redirect", "PassThrough"
 				c.DevBackends.Enabled = true
+				c.Proxy = Proxy{HeadBytes: "16Ki", MaxConnections: 65536, Timeouts: ProxyTimeouts{Idle: "1h", Stall: "5m", Connect: "5s"}}
+				c.Telemetry.AccessLog = AccessLog{Mode: AccessLogSampled, SamplePercent: new(0.0001)}
+				c.Telemetry.Tracing = Tracing{Endpoint: "otel:4317", TLS: TLS{Enabled: true}, SamplePercent: new(0.0)}
 			},
 		},
 	}
@@ -108,6 +116,25 @@ func TestParseRefuses(t *testing.T) {
 		"pull secret":            {"injection: {imagePullSecrets: [{name: A}]}", "injection.imagePullSecrets[0].name: "},
 		"kafka is not there yet": {"kafkaClusters: [{name: a, brokers: ['k:1']}]", "kafkaClusters: This version of Weir does not support"},
 		"jwt is not there yet":   {"jwtProviders: [{name: a, issuer: i, jwks: {url: u}}]", "jwtProviders: This version"},
+		"head":                   {"proxy: {headBytes: 16KB}", `proxy.headBytes: "16KB" is no size between 4Ki and 1Mi`},
+		"small head":             {"proxy: {headBytes: 3Ki}", "proxy.headBytes: "},
+		"large head":             {"proxy: {headBytes: 2Mi}", "proxy.headBytes: "},
+		"connections":            {"proxy: {maxConnections: -1}", "proxy.maxConnections: "},
+		"many connections":       {"proxy: {maxConnections: 1048577}", "proxy.maxConnections: "},
+		"idle":                   {"proxy: {timeouts: {idle: 25h}}", `proxy.timeouts.idle: "25h" is no duration between 1s and 24h: write it as in 1h.`},
+		"stall":                  {"proxy: {timeouts: {stall: 0s}}", "proxy.timeouts.stall: "},
+		"connect":                {"proxy: {timeouts: {connect: 5}}", "proxy.timeouts.connect"},
+		"connect's form":         {"proxy: {timeouts: {connect: 1.5s}}", `proxy.timeouts.connect: "1.5s" is no duration between 10ms and 1m: write it as in 5s.`},
+		"response":               {"proxy: {timeouts: {response: 5s}}", `unknown field "proxy.timeouts.response"`},
+		"log mode":               {"telemetry: {accessLog: {mode: on}}", "accessLog.mode"},
+		"log mode's name":        {"telemetry: {accessLog: {mode: Some}}", `telemetry.accessLog.mode: "Some" is not known: use Off, Errors, Sampled or All.`},
+		"log sample":             {"telemetry: {accessLog: {samplePercent: 100.1}}", "telemetry.accessLog.samplePercent: 100.1 is no percentage"},
+		"decimals":               {"telemetry: {tracing: {samplePercent: 0.00001}}", "telemetry.tracing.samplePercent: 1e-05 is no percentage between 0 and 100 with four decimals"},
+		"below 0":                {"telemetry: {tracing: {samplePercent: -1}}", "telemetry.tracing.samplePercent: "},
+		"sample of nothing":      {"telemetry: {accessLog: {mode: Sampled, samplePercent: 0}}", "telemetry.accessLog.samplePercent: A sample of nothing"},
+		"endpoint":               {"telemetry: {tracing: {endpoint: otel}}", `telemetry.tracing.endpoint: "otel" is no host:port`},
+		"endpoint with a scheme": {"telemetry: {tracing: {endpoint: 'http://otel:4317'}}", "Leave the scheme out"},
+		"tracing's TLS":          {"telemetry: {tracing: {endpoint: 'otel:4317', tls: {ca: x}}}", "telemetry.tracing.tls.enabled: "},
 		"egress hosts":           {"egress: {allowHosts: [a]}", "egress.allowHosts: This version"},
 		"egress CIDRs":           {"egress: {denyCIDRs: [10.0.0.0/8]}", "egress.denyCIDRs: This version"},
 		"egress plain":           {"egress: {allowPlainHTTP: true}", "egress.allowPlainHTTP: This version"},
@@ -167,6 +194,19 @@ func TestSecret(t *testing.T) {
 	for ns, want := range map[string]string{"shop": "own", "other": "all"} {
 		if got := s.Secret(ns); got != want {
 			t.Errorf("%s: got %q, want %q", ns, got, want)
+		}
+	}
+}
+
+func TestPerMillion(t *testing.T) {
+	for percent, want := range map[float64]uint32{0: 0, 0.0001: 1, 0.1: 1000, 0.29: 2900, 1: 10_000, 33.3333: 333_333, 99.9999: 999_999, 100: 1_000_000} {
+		if got, ok := PerMillion(percent); !ok || got != want {
+			t.Errorf("%v: got %d, %v, want %d", percent, got, ok, want)
+		}
+	}
+	for _, percent := range []float64{-0.0001, 0.00005, 33.33333, 100.0001, math.NaN(), math.Inf(1)} {
+		if got, ok := PerMillion(percent); ok {
+			t.Errorf("%v: got %d", percent, got)
 		}
 	}
 }

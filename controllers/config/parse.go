@@ -53,6 +53,7 @@ func (c *Config) setDefaults() {
 			s.AllowedNamespaces.From = FromAll
 		}
 	}
+	c.Telemetry.setDefaults()
 	if c.Egress.AllowHosts == nil {
 		c.Egress.AllowHosts = []string{"*"}
 	}

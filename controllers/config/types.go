@@ -5,6 +5,8 @@ package config
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"weir.dev/weir/api/v1alpha1"
 )
 
 // Config is the whole of it.
@@ -17,6 +19,10 @@ type Config struct {
 	JWTProviders []JWTProvider `json:"jwtProviders,omitempty"`
 	// Identity says who the client is where a Service does not.
 	Identity Identity `json:"identity,omitzero"`
+	// Proxy is how sidecars serve connections.
+	Proxy Proxy `json:"proxy,omitzero"`
+	// Telemetry is what sidecars tell about requests.
+	Telemetry Telemetry `json:"telemetry,omitzero"`
 	// Egress bounds what CallbackRoutes may reach. Not supported yet.
 	Egress Egress `json:"egress,omitzero"`
 	// Injection is how pods get their sidecar.
@@ -130,6 +136,65 @@ type Identity struct {
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	// IdentityHeaders are believed from trusted proxies only.
 	IdentityHeaders []string `json:"identityHeaders,omitempty"`
+}
+
+// Proxy bounds what a sidecar takes in and how long it waits. What is absent has the
+// sidecar's default.
+type Proxy struct {
+	// HeadBytes bounds the head of one request or response: 16Ki.
+	HeadBytes v1alpha1.ByteSize `json:"headBytes,omitempty"`
+	// MaxConnections bounds the connections of a pod's clients: 65536.
+	MaxConnections int64         `json:"maxConnections,omitempty"`
+	Timeouts       ProxyTimeouts `json:"timeouts,omitzero"`
+}
+
+// ProxyTimeouts of connections. How long the application may take is not among them:
+// it is an annotation of Services.
+type ProxyTimeouts struct {
+	// Idle is how long a client's connection may be without a request: 1h.
+	Idle v1alpha1.Duration `json:"idle,omitempty"`
+	// Stall is how long a client may keep a body or a response waiting: 5m.
+	Stall v1alpha1.Duration `json:"stall,omitempty"`
+	// Connect is how long connecting to the application may take: 5s.
+	Connect v1alpha1.Duration `json:"connect,omitempty"`
+}
+
+// Telemetry of requests.
+type Telemetry struct {
+	AccessLog AccessLog `json:"accessLog,omitzero"`
+	Tracing   Tracing   `json:"tracing,omitzero"`
+}
+
+// AccessLogMode says which requests have a line in the sidecar's log.
+type AccessLogMode string
+
+// The modes.
+const (
+	AccessLogOff AccessLogMode = "Off"
+	// AccessLogErrors are answers of 500 and above, requests that Weir denied, and
+	// exchanges that broke off.
+	AccessLogErrors AccessLogMode = "Errors"
+	// AccessLogSampled are errors, and of the rest samplePercent.
+	AccessLogSampled AccessLogMode = "Sampled"
+	AccessLogAll     AccessLogMode = "All"
+)
+
+// AccessLog of sidecars.
+type AccessLog struct {
+	// Mode is Off unless set.
+	Mode AccessLogMode `json:"mode,omitempty"`
+	// SamplePercent is for Sampled: 1 unless set, with up to four decimals.
+	SamplePercent *float64 `json:"samplePercent,omitempty"`
+}
+
+// Tracing is OpenTelemetry spans over OTLP/gRPC.
+type Tracing struct {
+	// Endpoint is host:port of a collector; empty: no spans.
+	Endpoint string `json:"endpoint,omitempty"`
+	TLS      TLS    `json:"tls,omitzero"`
+	// SamplePercent is for requests that come without a trace: 10 unless set, with up
+	// to four decimals.
+	SamplePercent *float64 `json:"samplePercent,omitempty"`
 }
 
 // Egress bounds what may be reached.

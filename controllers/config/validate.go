@@ -54,6 +54,8 @@ func (c *Config) Validate() error {
 		seen[c.Stores[i].Name] = true
 	}
 	p.identity(c.Identity)
+	p.proxy(c.Proxy)
+	p.telemetry(&c.Telemetry)
 	p.injection(c.Injection)
 	p.unsupported(c)
 	return errors.Join(p...)
@@ -112,9 +114,7 @@ func (p *problems) redis(path string, r *Redis) {
 		p.add(path+".addresses", "Standalone is one server: name one, or set mode to Sentinel or Cluster.")
 	}
 	for i, a := range r.Addresses {
-		host, port, err := net.SplitHostPort(a)
-		number, numErr := strconv.ParseUint(port, 10, 16)
-		if err != nil || host == "" || numErr != nil || number == 0 {
+		if !isAddress(a) {
 			p.add(fmt.Sprintf("%s.addresses[%d]", path, i), "%q is no host:port, as in redis:6379.", a)
 		}
 	}
@@ -126,14 +126,25 @@ func (p *problems) redis(path string, r *Redis) {
 	case r.Mode != RedisSentinel && r.MasterName != "":
 		p.add(path+".masterName", "Only Sentinel has a master's name: remove it, or set mode to Sentinel.")
 	}
-	if !r.TLS.Enabled && (r.TLS.ServerName != "" || r.TLS.CA != "") {
-		p.add(path+".tls.enabled", "serverName or ca is set, but TLS is off: set enabled to true, or remove them.")
-	}
-	if r.TLS.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(r.TLS.CA)) {
-		p.add(path+".tls.ca", "It has no certificate in PEM.")
-	}
+	p.tls(path+".tls", r.TLS)
 	if s := r.Credentials.Secret; s != "" && !secretRE.MatchString(s) {
 		p.add(path+".credentials.secret", "%q is no name of a Secret.", s)
+	}
+}
+
+// isAddress reports whether s is host:port.
+func isAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	number, numErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && host != "" && numErr == nil && number > 0
+}
+
+func (p *problems) tls(path string, t TLS) {
+	if !t.Enabled && (t.ServerName != "" || t.CA != "") {
+		p.add(path+".enabled", "serverName or ca is set, but TLS is off: set enabled to true, or remove them.")
+	}
+	if t.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.CA)) {
+		p.add(path+".ca", "It has no certificate in PEM.")
 	}
 }
 
