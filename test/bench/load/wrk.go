@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Request is what is sent, over and over.
+type Request struct {
+	Method string
+	// URL is http://host:port/path.
+	URL string
+	// Header is one field, as `Name: value`.
+	Header string
+	// Body is the length of the body.
+	Body int
+}
+
+// Result is what a run has done.
+type Result struct {
+	Requests  int64
+	PerSecond float64
+	P50, P99  time.Duration
+	// NotOK are answers that were neither 2xx nor 3xx, Errors requests that got no
+	// answer.
+	NotOK, Errors int64
+}
+
+// Wrk runs wrk with one thread in a closed loop. The folder is for its script.
+func Wrk(ctx context.Context, folder string, r Request, connections int, d time.Duration) (Result, error) {
+	seconds := max(1, int(d.Round(time.Second)/time.Second))
+	args := []string{
+		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(seconds) + "s", "--timeout", "5s", "--latency", "-H", r.Header,
+	}
+	if r.Body > 0 {
+		file, err := script(folder, r)
+		if err != nil {
+			return Result{}, err
+		}
+		args = append(args, "-s", file)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+15*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "wrk", append(args, r.URL)...).CombinedOutput()
+	if err != nil {
+		return Result{}, fmt.Errorf("wrk: %w: %s", errors.Join(err, ctx.Err()), strings.TrimSpace(string(out)))
+	}
+	return parseWrk(string(out))
+}
+
+// script makes wrk send a body: its request is put together once.
+func script(folder string, r Request) (string, error) {
+	f, err := os.CreateTemp(folder, "wrk-*.lua")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "wrk.method = %q\nwrk.body = string.rep(\"x\", %d)\n", r.Method, r.Body)
+	return f.Name(), err
+}
+
+var (
+	wrkTotal   = regexp.MustCompile(`(?m)^\s*(\d+) requests in `)
+	wrkRate    = regexp.MustCompile(`(?m)^Requests/sec:\s+([\d.]+)`)
+	wrkPercent = regexp.MustCompile(`(?m)^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)$`)
+	wrkNotOK   = regexp.MustCompile(`(?m)^\s*Non-2xx or 3xx responses: (\d+)`)
+	wrkErrors  = regexp.MustCompile(`(?m)^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+)
+
+// parseWrk reads what wrk --latency has printed.
+func parseWrk(s string) (Result, error) {
+	var r Result
+	total, rate := wrkTotal.FindStringSubmatch(s), wrkRate.FindStringSubmatch(s)
+	percents := wrkPercent.FindAllStringSubmatch(s, -1)
+	if total == nil || rate == nil || len(percents) != 2 {
+		return r, fmt.Errorf("wrk printed no result: %q", s)
+	}
+	var err error
+	if r.Requests, err = strconv.ParseInt(total[1], 10, 64); err != nil {
+		return r, err
+	}
+	if r.PerSecond, err = strconv.ParseFloat(rate[1], 64); err != nil {
+		return r, err
+	}
+	for _, p := range percents {
+		d, err := time.ParseDuration(p[2] + p[3])
+		if err != nil {
+			return r, err
+		}
+		if p[1] == "50" {
+			r.P50 = d
+		} else {
+			r.P99 = d
+		}
+	}
+	if m := wrkNotOK.FindStringSubmatch(s); m != nil {
+		if r.NotOK, err = strconv.ParseInt(m[1], 10, 64); err != nil {
+			return r, err
+		}
+	}
+	if m := wrkErrors.FindStringSubmatch(s); m != nil {
+		for _, f := range m[1:] {
+			n, err := strconv.ParseInt(f, 10, 64)
+			if err != nil {
+				return r, err
+			}
+			r.Errors += n
+		}
+	}
+	return r, nil
+}
