@@ -88,6 +88,11 @@ func validatePolicy(p *RateLimitPolicy, stores []string) error {
 	if err := ordered("limits", limits); err != nil {
 		return err
 	}
+	for i, e := range p.GetExempt() {
+		if e.GetKind() == nil {
+			return fmt.Errorf("exempt[%d] is empty", i)
+		}
+	}
 	for _, l := range p.GetLimits() {
 		if l.GetScope() == Scope_SCOPE_CLUSTER && p.GetStore() == "" {
 			return fmt.Errorf("limits[%s]: scope is Cluster without a store", l.GetName())
@@ -121,6 +126,18 @@ func validateLimit(l *Limit) error {
 		if h := k.GetHeader(); h != strings.ToLower(h) {
 			return fmt.Errorf("key[%d]: header %q is not in lower case", i, h)
 		}
+	}
+	var last []string
+	for i, o := range l.GetOverrides() {
+		switch {
+		case len(o.GetKey()) != len(l.GetKey()) || len(o.GetKey()) == 0:
+			return fmt.Errorf("overrides[%d] has %d values for a key of %d", i, len(o.GetKey()), len(l.GetKey()))
+		case i > 0 && slices.Compare(last, o.GetKey()) >= 0:
+			return fmt.Errorf("overrides: %q follows %q", o.GetKey(), last)
+		case (o.GetBurst() > 0) != (o.GetLimit() > 0 && l.GetAlgorithm() == Algorithm_ALGORITHM_TOKEN_BUCKET):
+			return fmt.Errorf("overrides[%d]: burst is %d with limit %d and algorithm %s", i, o.GetBurst(), o.GetLimit(), l.GetAlgorithm())
+		}
+		last = o.GetKey()
 	}
 	for i, m := range l.GetMatch() {
 		if err := validateMatch(m); err != nil {

@@ -16,6 +16,9 @@ const (
 	// FeatureRateLimit is RateLimitPolicy over HTTP: SlidingWindow, TokenBucket and
 	// FixedWindow; keys header, clientIP and pathParam; scopes Pod and Cluster.
 	FeatureRateLimit = "ratelimit/v1"
+	// FeatureRateLimit2 is exemptions, costs, overrides, X-RateLimit fields and the
+	// keys queryParam and cookie.
+	FeatureRateLimit2 = "ratelimit/v2"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
@@ -30,8 +33,23 @@ const (
 const KindRateLimitPolicy = "RateLimitPolicy"
 
 // Required returns the features a sidecar needs to enforce a policy, sorted.
-func Required(*snapshot.RateLimitPolicy) []string {
-	return []string{FeatureRateLimit}
+func Required(p *snapshot.RateLimitPolicy) []string {
+	out := []string{FeatureRateLimit}
+	if needsRateLimit2(p) {
+		out = append(out, FeatureRateLimit2)
+	}
+	return out
+}
+
+func needsRateLimit2(p *snapshot.RateLimitPolicy) bool {
+	if len(p.GetExempt()) > 0 || p.GetHeaders() > snapshot.HeaderStyle_HEADER_STYLE_NONE {
+		return true
+	}
+	return slices.ContainsFunc(p.GetLimits(), func(l *snapshot.Limit) bool {
+		return l.GetCost() > 0 || len(l.GetOverrides()) > 0 || slices.ContainsFunc(l.GetKey(), func(k *snapshot.KeyPart) bool {
+			return k.GetQueryParam() != "" || k.GetCookie() != ""
+		})
+	})
 }
 
 // RequiredAt returns the feature a sidecar needs to govern a port, whatever the

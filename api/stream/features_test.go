@@ -114,3 +114,32 @@ func TestCut(t *testing.T) {
 		})
 	}
 }
+
+func TestRateLimitFeatures(t *testing.T) {
+	limit := func(edit func(*snapshot.Limit)) *snapshot.RateLimitPolicy {
+		l := &snapshot.Limit{Name: "l", Key: []*snapshot.KeyPart{{Kind: &snapshot.KeyPart_Header{Header: "x"}}}}
+		edit(l)
+		return &snapshot.RateLimitPolicy{Limits: []*snapshot.Limit{{Name: "a"}, l}, Headers: snapshot.HeaderStyle_HEADER_STYLE_NONE}
+	}
+	key := func(k *snapshot.KeyPart) *snapshot.RateLimitPolicy {
+		return limit(func(l *snapshot.Limit) { l.Key = append(l.Key, k) })
+	}
+	for name, tc := range map[string]struct {
+		policy *snapshot.RateLimitPolicy
+		want   []string
+	}{
+		"nothing new": {limit(func(*snapshot.Limit) {}), []string{FeatureRateLimit}},
+		"exempt":      {&snapshot.RateLimitPolicy{Exempt: []*snapshot.Exemption{{}}}, []string{FeatureRateLimit, FeatureRateLimit2}},
+		"fields":      {&snapshot.RateLimitPolicy{Headers: snapshot.HeaderStyle_HEADER_STYLE_BOTH}, []string{FeatureRateLimit, FeatureRateLimit2}},
+		"cost":        {limit(func(l *snapshot.Limit) { l.Cost = 2 }), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"overrides":   {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"query":       {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: "q"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"cookie":      {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: "c"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(tc.want, Required(tc.policy)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}

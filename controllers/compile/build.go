@@ -32,15 +32,19 @@ func build(p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 				v1alpha1.FailurePolicyOpen:          snapshot.FailurePolicy_FAILURE_POLICY_OPEN,
 				v1alpha1.FailurePolicyClosed:        snapshot.FailurePolicy_FAILURE_POLICY_CLOSED,
 			}[failurePolicy(p)],
-			Headers: snapshot.HeaderStyle_HEADER_STYLE_IETF,
+			Headers: map[v1alpha1.ResponseHeaders]snapshot.HeaderStyle{
+				"":                                 snapshot.HeaderStyle_HEADER_STYLE_IETF,
+				v1alpha1.ResponseHeadersIETF:       snapshot.HeaderStyle_HEADER_STYLE_IETF,
+				v1alpha1.ResponseHeadersXRateLimit: snapshot.HeaderStyle_HEADER_STYLE_X_RATE_LIMIT,
+				v1alpha1.ResponseHeadersBoth:       snapshot.HeaderStyle_HEADER_STYLE_BOTH,
+				v1alpha1.ResponseHeadersNone:       snapshot.HeaderStyle_HEADER_STYLE_NONE,
+			}[p.Spec.Response.Headers],
 		},
 		matches: snapshot.Protocol_PROTOCOL_AUTO,
 		headers: map[string][]string{},
+		exempt:  map[string][]string{},
 	}
-	if p.Spec.Response.Headers == v1alpha1.ResponseHeadersNone {
-		d.policy.Headers = snapshot.HeaderStyle_HEADER_STYLE_NONE
-	}
-	var errs []string
+	errs := d.exemptions(p.Spec.Exempt)
 	for i := range p.Spec.Limits {
 		b := limitBuilder{draft: d, path: fmt.Sprintf("spec.limits[%d]", i), spec: &p.Spec.Limits[i], mode: p.Spec.Mode}
 		d.policy.Limits = append(d.policy.Limits, b.limit())
@@ -107,7 +111,10 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 		b.invalid("limit", "A SlidingWindow counts to %d at the most: lower limit, or set algorithm to TokenBucket.", uint32(math.MaxUint32))
 	}
 	out.Match = b.matchList()
-	out.Key = b.key()
+	var order []int
+	out.Key, order = b.key()
+	out.Cost = b.cost(out)
+	out.Overrides = b.overrides(out, order)
 	return out
 }
 
@@ -122,7 +129,9 @@ func (b *limitBuilder) window() uint64 {
 	return uint64(d / time.Second)
 }
 
-func (b *limitBuilder) key() []*snapshot.KeyPart {
+// key returns the members in the order of the snapshot, and for each where it is in
+// the spec.
+func (b *limitBuilder) key() (parts []*snapshot.KeyPart, order []int) {
 	var out []*snapshot.KeyPart
 	for i := range b.spec.Key {
 		k := &b.spec.Key[i]
@@ -138,11 +147,20 @@ func (b *limitBuilder) key() []*snapshot.KeyPart {
 		case k.PathParam != "":
 			b.pathParam(field+".pathParam", k.PathParam)
 			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_PathParam{PathParam: k.PathParam}})
+		case k.QueryParam != "":
+			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: k.QueryParam}})
+		case k.Cookie != "":
+			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: string(k.Cookie)}})
 		default:
-			b.invalid(field, "The member has no source: set header, clientIP or pathParam.")
+			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam or cookie.")
+			out = append(out, &snapshot.KeyPart{})
 		}
 	}
-	return canonical(out)
+	parts = canonical(out)
+	for _, part := range parts {
+		order = append(order, slices.IndexFunc(out, func(k *snapshot.KeyPart) bool { return proto.Equal(k, part) }))
+	}
+	return parts, order
 }
 
 // pathParam checks that every way to match gives the parameter.

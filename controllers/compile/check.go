@@ -25,6 +25,8 @@ type draft struct {
 	matches snapshot.Protocol
 	// headers are the paths of keys that are headers, by canonical name.
 	headers map[string][]string
+	// exempt are the paths of exemptions by a header, by canonical name.
+	exempt  map[string][]string
 	shadow  []string
 	warning string
 }

@@ -13,16 +13,8 @@ import (
 // not do. A field that says what holds anyway is not among them.
 func unsupported(spec *v1alpha1.RateLimitPolicySpec) []string {
 	var out []string
-	if len(spec.Exempt) > 0 {
-		out = append(out, "spec.exempt")
-	}
 	for i := range spec.Limits {
 		out = append(out, unsupportedInLimit(fmt.Sprintf("spec.limits[%d]", i), &spec.Limits[i])...)
-	}
-	switch spec.Response.Headers {
-	case "", v1alpha1.ResponseHeadersIETF, v1alpha1.ResponseHeadersNone:
-	default:
-		out = append(out, "spec.response.headers")
 	}
 	if t := spec.Response.Thrift; t != nil {
 		for _, f := range []struct {
@@ -54,8 +46,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 			set  bool
 			name string
 		}{
-			{k.QueryParam != "", "queryParam"},
-			{k.Cookie != "", "cookie"},
 			{k.JWTClaim != nil, "jwtClaim"},
 			{k.ThriftHeader != "", "thriftHeader"},
 			{k.ThriftField != "", "thriftField"},
@@ -73,10 +63,8 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 		{!slices.Contains(known, l.Algorithm), "algorithm"},
 		{l.Calendar != nil, "calendar"},
 		{l.Accuracy == v1alpha1.AccuracyLeased, "accuracy"},
-		{l.Cost != nil && l.Cost.Request != nil && *l.Cost.Request != 1, "cost.request"},
 		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
 		{l.Replays == v1alpha1.ReplaysFree, "replays"},
-		{len(l.Overrides) > 0, "overrides"},
 		{l.Penalty != nil, "penalty"},
 	} {
 		if f.set {

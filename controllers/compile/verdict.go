@@ -5,6 +5,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,30 +106,37 @@ func rank(r v1alpha1.ConditionReason) int {
 	}, r)
 }
 
-// warnings are about keys that clients can choose, and the store.
+// warnings are about headers that clients can choose, and the store.
 func (d *draft) warnings(targets []attach.Target) []string {
 	var out []string
-	names := make([]string, 0, len(d.headers))
-	for name := range d.headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		var at []string
-		for i := range targets {
-			t := &targets[i]
-			if t.Accepted() && !slices.Contains(t.IdentityHeaders, name) && !slices.Contains(at, t.Name) {
-				at = append(at, t.Name)
-			}
-		}
-		if len(at) > 0 {
+	for _, name := range slices.Sorted(maps.Keys(d.headers)) {
+		if at := strangers(name, targets); len(at) > 0 {
 			out = append(out, fmt.Sprintf("Warning: Any client of %s can choose the value of %s, which %s counts by: behind a proxy that sets it, "+
 				"list it in identity.identityHeaders of the operator's configuration or in the Service's annotation %s.",
 				enumerate(at), name, enumerate(d.headers[name]), attach.AnnotationIdentityHeaders))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.exempt)) {
+		if at := strangers(name, targets); len(at) > 0 {
+			out = append(out, fmt.Sprintf("Warning: %s has no effect at %s, where any client can send %s: behind a proxy that sets it, "+
+				"list it in identity.identityHeaders of the operator's configuration or in the Service's annotation %s.",
+				enumerate(d.exempt[name]), enumerate(at), name, attach.AnnotationIdentityHeaders))
 		}
 	}
 	if d.warning != "" {
 		out = append(out, d.warning)
 	}
 	return out
+}
+
+// strangers are the targets at which any client can send the header.
+func strangers(header string, targets []attach.Target) []string {
+	var at []string
+	for i := range targets {
+		t := &targets[i]
+		if t.Accepted() && !slices.Contains(t.IdentityHeaders, header) && !slices.Contains(at, t.Name) {
+			at = append(at, t.Name)
+		}
+	}
+	return at
 }

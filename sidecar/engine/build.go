@@ -24,7 +24,7 @@ type build struct {
 	snap    *snapshot.Snapshot
 	stores  map[string]*sharedStore
 	started []*sharedStore
-	filters map[string]exchange.Filter
+	filters map[string]*ratelimit.Filter
 	// limits are the `<policy>/<limit>` of the program.
 	limits map[string]bool
 }
@@ -32,7 +32,7 @@ type build struct {
 func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
 	return &build{e: e, snap: snap,
 		stores:  map[string]*sharedStore{},
-		filters: map[string]exchange.Filter{},
+		filters: map[string]*ratelimit.Filter{},
 		limits:  map[string]bool{},
 	}
 }
@@ -142,7 +142,7 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 	if protocol == exchange.Opaque {
 		return nil, refusePolicy(name, "Port %d is opaque: no policy can govern it.", p.GetNumber())
 	}
-	port.Chain = exchange.Chain{f}
+	port.Chain = exchange.Chain{f.Under(identity)}
 	return port, nil
 }
 

@@ -19,22 +19,16 @@ import (
 
 // unsupported are specs, each of which asks for one field that the page names.
 var unsupported = map[string]string{
-	"spec.exempt":                         `{exempt: [{sourceCIDR: 10.0.0.0/8}]}`,
 	"spec.limits[].match[].thrift":        `{limits: [{name: a, limit: 1, window: 1s, match: [{thrift: {service: S}}]}]}`,
-	"spec.limits[].key[].queryParam":      `{limits: [{name: a, limit: 1, window: 1s, key: [{queryParam: q}]}]}`,
-	"spec.limits[].key[].cookie":          `{limits: [{name: a, limit: 1, window: 1s, key: [{cookie: c}]}]}`,
 	"spec.limits[].key[].jwtClaim":        `{limits: [{name: a, limit: 1, window: 1s, key: [{jwtClaim: {provider: p, claim: sub}}]}]}`,
 	"spec.limits[].key[].thriftHeader":    `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftHeader: h}]}]}`,
 	"spec.limits[].key[].thriftField":     `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftField: "1"}]}]}`,
 	"spec.limits[].algorithm":             `{limits: [{name: a, limit: 1, algorithm: Concurrency}]}`,
 	"spec.limits[].calendar":              `{limits: [{name: a, limit: 1, algorithm: FixedWindow, calendar: {period: Day}}]}`,
 	"spec.limits[].accuracy":              `{limits: [{name: a, limit: 1, window: 1s, algorithm: TokenBucket, accuracy: Leased}]}`,
-	"spec.limits[].cost.request":          `{limits: [{name: a, limit: 9, window: 1s, cost: {request: 2}}]}`,
 	"spec.limits[].cost.responseHeader":   `{limits: [{name: a, limit: 9, window: 1s, cost: {responseHeader: X-Cost}}]}`,
 	"spec.limits[].replays":               `{limits: [{name: a, limit: 1, window: 1s, replays: Free}]}`,
-	"spec.limits[].overrides":             `{limits: [{name: a, limit: 1, window: 1s, key: [{header: H}], overrides: [{key: [x], limit: 2}]}]}`,
 	"spec.limits[].penalty":               `{limits: [{name: a, limit: 1, window: 1s, penalty: {denials: 1, within: 1s, ban: 1s}}]}`,
-	"spec.response.headers":               `{response: {headers: Both}}`,
 	"spec.response.thrift.exceptionCode":  `{response: {thrift: {exceptionCode: 7}}}`,
 	"spec.response.thrift.exceptionField": `{response: {thrift: {exceptionField: 1}}}`,
 	"spec.response.thrift.onewayMethods":  `{response: {thrift: {onewayMethods: [m]}}}`,

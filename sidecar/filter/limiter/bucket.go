@@ -23,26 +23,27 @@ func (r *Rule) takeBucket(s *State, now int64, spend bool) (d Decision, healed b
 		level, healed = tau, true
 		s.at, s.level = now, tau
 	}
-	d = Decision{Allowed: level+t <= tau+slack}
+	need := float64(r.cost) * t
+	d = Decision{Allowed: level+need <= tau+slack}
 	if d.Allowed && spend {
-		level += t
+		level += need
 		s.at, s.level = now, level
 	}
 	d.Receipt = now + int64(level)
 	d.Remaining = uint64(math.Max((tau-level+slack)/t, 0))
-	if d.Remaining == 0 {
-		d.Retry = int64(math.Ceil(level + t - tau - slack))
+	if d.Remaining < r.cost {
+		d.Retry = max(1, int64(math.Ceil(level+need-tau-slack)))
 	}
 	d.Reset = int64(math.Ceil(level))
 	return d, healed
 }
 
 // refundBucket lowers the debt only while the bucket cannot have been whole since
-// the receipt: afterwards time has given the token back already, and another
-// would be one too many.
+// the receipt: afterwards time has given the tokens back already, and others
+// would be too many.
 func (r *Rule) refundBucket(s *State, now, receipt int64) {
 	if s.at < 0 || now > receipt {
 		return
 	}
-	s.level = math.Max(s.level-r.Interval(), 0)
+	s.level = math.Max(s.level-float64(r.cost)*r.Interval(), 0)
 }

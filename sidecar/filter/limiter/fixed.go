@@ -14,21 +14,22 @@ func (r *Rule) takeFixed(s *State, now int64, spend bool) (d Decision, healed bo
 		healed = s.count > 0
 		s.at, s.unit = k, r.window
 	}
-	d = Decision{Allowed: s.count < r.limit, Receipt: k}
+	d = Decision{Allowed: s.count+r.cost <= r.limit, Receipt: k}
 	if d.Allowed && spend {
-		s.count++
+		s.count += r.cost
 	}
 	d.Reset = (k+1)*r.window - now
 	if s.count < r.limit {
 		d.Remaining = r.limit - s.count
-	} else {
+	}
+	if d.Remaining < r.cost {
 		d.Retry = d.Reset
 	}
 	return d, healed
 }
 
 func (r *Rule) refundFixed(s *State, k int64) {
-	if s.at == k && s.unit == r.window && s.count > 0 {
-		s.count--
+	if s.at == k && s.unit == r.window {
+		s.count -= min(s.count, r.cost)
 	}
 }

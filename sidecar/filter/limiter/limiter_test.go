@@ -20,6 +20,14 @@ func rule(t interface{ Fatal(...any) }, a Algorithm, limit, windowSeconds, burst
 	return r
 }
 
+func costing(t interface{ Fatal(...any) }, r Rule, n uint64) Rule {
+	r, err := r.Costing(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func drawRule(t *rapid.T, a Algorithm) Rule {
 	limit := rapid.Uint64Range(1, 40).Draw(t, "limit")
 	window := rapid.Uint64Range(1, 90).Draw(t, "window")
@@ -27,7 +35,8 @@ func drawRule(t *rapid.T, a Algorithm) Rule {
 	if a == TokenBucket {
 		burst = rapid.Uint64Range(1, 3*limit).Draw(t, "burst")
 	}
-	return rule(t, a, limit, window, burst)
+	r := rule(t, a, limit, window, burst)
+	return costing(t, r, rapid.Uint64Range(1, min(4, r.capacity())).Draw(t, "cost"))
 }
 
 // drawGap is an adversary's: at once, and just before, at and after the moments
@@ -39,8 +48,8 @@ func drawGap(t *rapid.T, r Rule, d Decision) int64 {
 	return max(0, gap)
 }
 
-// arrivals lets an adversary loose on a rule and returns when requests were
-// admitted. Some are taken back later, as limits in other slots deny them: those
+// arrivals lets an adversary loose on a rule and returns when units were admitted,
+// one entry for each. Some are taken back later, as limits in other slots deny them: those
 // count as not admitted.
 func arrivals(t *rapid.T, r Rule) []int64 {
 	type reservation struct{ at, receipt, until int64 }
@@ -65,7 +74,9 @@ func arrivals(t *rapid.T, r Rule) []int64 {
 			reserved = append(reserved, reservation{now, d.Receipt, now + drawGap(t, r, d)})
 			continue
 		}
-		admitted = append(admitted, now)
+		for range r.cost {
+			admitted = append(admitted, now)
+		}
 	}
 	return admitted
 }
@@ -146,8 +157,8 @@ func TestPublishedBounds(t *testing.T) {
 	}
 }
 
-// TestDecisionsSayTheTruth: after any history, Remaining requests pass at once and
-// not one more; Retry is the first moment at which the next one does.
+// TestDecisionsSayTheTruth: after any history, the Remaining units pass at once and
+// no request more; Retry is the first moment at which the next one does.
 func TestDecisionsSayTheTruth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := rapid.SampledFrom([]Algorithm{SlidingWindow, TokenBucket, FixedWindow}).Draw(t, "algorithm")
@@ -164,13 +175,13 @@ func TestDecisionsSayTheTruth(t *testing.T) {
 			}
 		}
 		probe := s
-		for i := uint64(0); i < d.Remaining; i++ {
+		for spent := r.cost; spent <= d.Remaining; spent += r.cost {
 			if !r.Take(&probe, now, true).Allowed {
-				t.Fatalf("request %d of %d remaining was denied", i, d.Remaining)
+				t.Fatalf("unit %d of %d remaining was denied", spent, d.Remaining)
 			}
 		}
 		full := r.Take(&probe, now, true)
-		if full.Allowed || full.Remaining != 0 || full.Retry <= 0 {
+		if full.Allowed || full.Remaining >= r.cost || full.Retry <= 0 {
 			t.Fatalf("after the remaining ones: %+v", full)
 		}
 		if r.Take(&probe, now+full.Retry-1, false).Allowed {
@@ -315,6 +326,25 @@ func TestNewRuleRefuses(t *testing.T) {
 	}
 }
 
+func TestCostingRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		r    Rule
+		n    uint64
+		want string
+	}{
+		"nothing":        {rule(t, SlidingWindow, 5, 60, 0), 0, "cost 0 is not between 1 and 5"},
+		"over the limit": {rule(t, FixedWindow, 5, 60, 0), 6, "cost 6 is not between 1 and 5"},
+		"over the burst": {rule(t, TokenBucket, 5, 60, 3), 4, "cost 4 is not between 1 and 3"},
+		"absurd":         {rule(t, FixedWindow, 60_000_000, 60, 0), 1_000_001, "cost 1000001 is not between 1 and 1000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := tc.r.Costing(tc.n); err == nil || err.Error() != tc.want {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
 func TestShare(t *testing.T) {
 	for name, tc := range map[string]struct {
 		r    Rule
@@ -326,6 +356,8 @@ func TestShare(t *testing.T) {
 		"two":           {rule(t, SlidingWindow, 5, 60, 0), 2, rule(t, SlidingWindow, 2, 60, 0)},
 		"more than it":  {rule(t, SlidingWindow, 5, 60, 0), 9, rule(t, SlidingWindow, 1, 60, 0)},
 		"burst divided": {rule(t, TokenBucket, 600, 60, 60), 4, rule(t, TokenBucket, 150, 60, 15)},
+		"room for one":  {costing(t, rule(t, SlidingWindow, 6, 60, 0), 3), 5, costing(t, rule(t, SlidingWindow, 3, 60, 0), 3)},
+		"one at a time": {costing(t, rule(t, TokenBucket, 600, 60, 6), 3), 4, costing(t, rule(t, TokenBucket, 150, 60, 3), 3)},
 		"burst of one":  {rule(t, TokenBucket, 600, 60, 2), 4, rule(t, TokenBucket, 150, 60, 1)},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,6 +25,8 @@ const (
 	MaxWindowSeconds = 366 * 24 * 3600
 	// MaxBurstFactor bounds a burst in multiples of the limit.
 	MaxBurstFactor = 10
+	// MaxCost is the most that a request can cost.
+	MaxCost = 1_000_000
 	// Slots is how many slots a sliding window has.
 	Slots = 16
 )
@@ -35,10 +37,11 @@ type Rule struct {
 	limit     uint64
 	burst     uint64
 	window    int64 // µs
+	cost      uint64
 }
 
-// NewRule checks and makes a rule. The burst counts for TokenBucket only, where
-// it must be at least 1.
+// NewRule checks and makes a rule, under which a request costs 1. The burst counts
+// for TokenBucket only, where it must be at least 1.
 func NewRule(a Algorithm, limit, windowSeconds, burst uint64) (Rule, error) {
 	if windowSeconds < 1 || windowSeconds > MaxWindowSeconds {
 		return Rule{}, fmt.Errorf("window of %d s is not between 1 and %d", windowSeconds, MaxWindowSeconds)
@@ -46,7 +49,7 @@ func NewRule(a Algorithm, limit, windowSeconds, burst uint64) (Rule, error) {
 	if limit < 1 || limit > MaxRate*windowSeconds {
 		return Rule{}, fmt.Errorf("limit %d is not between 1 and %d per second of its window", limit, MaxRate)
 	}
-	r := Rule{algorithm: a, limit: limit, window: int64(windowSeconds) * 1e6}
+	r := Rule{algorithm: a, limit: limit, window: int64(windowSeconds) * 1e6, cost: 1}
 	switch a {
 	case SlidingWindow:
 		if limit > math.MaxUint32 {
@@ -68,6 +71,25 @@ func NewRule(a Algorithm, limit, windowSeconds, burst uint64) (Rule, error) {
 	return r, nil
 }
 
+// Costing is the rule with another cost of a request, which must fit into the
+// limit, or the burst of a TokenBucket.
+func (r *Rule) Costing(n uint64) (Rule, error) {
+	if n < 1 || n > min(MaxCost, r.capacity()) {
+		return Rule{}, fmt.Errorf("cost %d is not between 1 and %d", n, min(MaxCost, r.capacity()))
+	}
+	c := *r
+	c.cost = n
+	return c, nil
+}
+
+// capacity is the most that can pass at once.
+func (r *Rule) capacity() uint64 {
+	if r.algorithm == TokenBucket {
+		return r.burst
+	}
+	return r.limit
+}
+
 // Algorithm of the rule.
 func (r *Rule) Algorithm() Algorithm { return r.algorithm }
 
@@ -80,29 +102,35 @@ func (r *Rule) Burst() uint64 { return r.burst }
 // Window in microseconds.
 func (r *Rule) Window() int64 { return r.window }
 
+// Cost of a request, in units of the limit.
+func (r *Rule) Cost() uint64 { return r.cost }
+
 // Interval is the window divided by the limit, in microseconds.
 func (r *Rule) Interval() float64 { return float64(r.window) / float64(r.limit) }
 
 // Share is the part of the rule that one of n pods enforces by itself: limit and
-// burst divided, rounded down, at least 1.
+// burst divided, rounded down, but enough for one request.
 func (r *Rule) Share(n uint32) Rule {
 	s := *r
-	if n > 1 {
-		s.limit = max(1, s.limit/uint64(n))
-		if s.burst > 0 {
-			s.burst = max(1, s.burst/uint64(n))
-		}
+	if n < 2 {
+		return s
 	}
+	least := r.cost
+	if s.algorithm == TokenBucket {
+		s.burst = max(least, s.burst/uint64(n))
+		least = 1
+	}
+	s.limit = max(least, s.limit/uint64(n))
 	return s
 }
 
 // Decision is what a rule says to one request, and where its key stands after.
 type Decision struct {
 	Allowed bool
-	// Remaining requests that would be allowed at once.
+	// Remaining units that would be allowed at once.
 	Remaining uint64
-	// Retry is how long until a request can be allowed, in µs; 0 while
-	// Remaining is not.
+	// Retry is how long until a request can be allowed, in µs; 0 while Remaining is
+	// enough for one.
 	Retry int64
 	// Reset is, in µs, how long until Remaining first grows (SlidingWindow), is
 	// whole again (TokenBucket), or the window ends (FixedWindow).

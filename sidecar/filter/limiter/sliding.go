@@ -2,8 +2,8 @@
 
 package limiter
 
-// takeSliding admits when the slots j-16 to j, the oldest whole, hold less than
-// the limit.
+// takeSliding admits when the slots j-16 to j, the oldest whole, leave room for the
+// request.
 func (r *Rule) takeSliding(s *State, now int64, spend bool) (d Decision, healed bool) {
 	width := r.window / Slots
 	j := now / width
@@ -13,10 +13,10 @@ func (r *Rule) takeSliding(s *State, now int64, spend bool) (d Decision, healed 
 	for _, c := range s.counts {
 		sum += uint64(c)
 	}
-	d = Decision{Allowed: sum < r.limit, Receipt: j}
+	d = Decision{Allowed: sum+r.cost <= r.limit, Receipt: j}
 	if d.Allowed && spend {
-		s.counts[j%(Slots+1)]++
-		sum++
+		s.counts[j%(Slots+1)] += uint32(r.cost)
+		sum += r.cost
 	}
 	if sum < r.limit {
 		d.Remaining = r.limit - sum
@@ -33,7 +33,7 @@ func (r *Rule) takeSliding(s *State, now int64, spend bool) (d Decision, healed 
 			d.Reset = leaves
 		}
 		left -= uint64(c)
-		if sum >= r.limit && left < r.limit {
+		if sum+r.cost > r.limit && left+r.cost <= r.limit {
 			d.Retry = leaves
 			break
 		}
@@ -88,7 +88,6 @@ func (r *Rule) refundSliding(s *State, slot int64) {
 	if s.unit != r.window/Slots || slot > s.at || slot < s.at-Slots {
 		return
 	}
-	if p := &s.counts[slot%(Slots+1)]; *p > 0 {
-		*p--
-	}
+	p := &s.counts[slot%(Slots+1)]
+	*p -= min(*p, uint32(r.cost))
 }

@@ -4,6 +4,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -29,9 +30,10 @@ func TestAllowPathDoesNotAllocate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			f = f.Under(&exchange.Identity{Headers: []string{"x-probe"}})
 			got := testing.AllocsPerRun(1000, func() {
 				x.Reset()
-				x.Method, x.Path, x.Request, x.Client = method, users, fixed, addr
+				x.Method, x.Path, x.Query, x.Request, x.Client = method, users, query, fixed, addr
 				if f.Head(x) != exchange.Continue {
 					t.Error("denied")
 				}
@@ -46,10 +48,12 @@ func TestAllowPathDoesNotAllocate(t *testing.T) {
 }
 
 var (
-	method = []byte("POST")
-	users  = []byte("/users/42/payments")
-	addr   = netip.MustParseAddr("2001:db8::1")
-	fixed  = &one{"x-client-id", []byte("0123456789abcdef0123456789abcdef")}
+	method  = []byte("POST")
+	users   = []byte("/users/42/payments")
+	addr    = netip.MustParseAddr("2001:db8::1")
+	cookies = []byte(`theme=dark; sid="a%20b"`)
+	query   = []byte("a=1&user=%41b")
+	fixed   = &one{"x-client-id", []byte("0123456789abcdef0123456789abcdef")}
 )
 
 // one is a single field.
@@ -61,6 +65,9 @@ type one struct {
 func (o *one) Header(name string) ([]byte, int) {
 	if name == o.name {
 		return o.value, 1
+	}
+	if name == "cookie" {
+		return cookies, 1
 	}
 	return nil, 0
 }
@@ -87,16 +94,28 @@ func busy(scope snapshot.Scope) *snapshot.RateLimitPolicy {
 		Methods: []string{"POST"},
 		Path:    &snapshot.PathMatch{Type: snapshot.PathMatch_TYPE_TEMPLATE, Value: "/users/{userId}/payments"},
 	}}}}
-	for _, l := range []*snapshot.Limit{a, b, c} {
+	d := perClient("parameter", 60_000_000)
+	d.Key = []*snapshot.KeyPart{queryParam("user"), cookie("sid")}
+	d.Cost = 2
+	for i := range 64 {
+		a.Overrides = append(a.Overrides, &snapshot.Override{Key: []string{fmt.Sprint(i)}, Limit: 5})
+	}
+	for _, l := range []*snapshot.Limit{a, b, c, d} {
 		l.Scope = scope
 	}
-	return policy(a, b, c)
+	p := policy(a, b, c, d)
+	p.Headers = snapshot.HeaderStyle_HEADER_STYLE_BOTH
+	p.Exempt = []*snapshot.Exemption{
+		{Kind: &snapshot.Exemption_SourceCidr{SourceCidr: "10.0.0.0/8"}},
+		{Kind: &snapshot.Exemption_Header{Header: &snapshot.HeaderMatch{Name: "x-probe", Value: "1"}}},
+	}
+	return p
 }
 
 func BenchmarkHead(b *testing.B) {
 	for name, p := range map[string]*snapshot.RateLimitPolicy{
-		"one limit":    policy(perClient("per-client", 60_000_000)),
-		"three limits": busy(snapshot.Scope_SCOPE_POD),
+		"one limit":   policy(perClient("per-client", 60_000_000)),
+		"four limits": busy(snapshot.Scope_SCOPE_POD),
 	} {
 		b.Run(name, func(b *testing.B) {
 			tables := memory.New(memory.Options{})

@@ -32,7 +32,9 @@ type Filter struct {
 	specs  []keySpec
 	closed bool // failurePolicy
 	open   bool
-	fields bool
+	exempt exemptions
+	ietf   bool // response.headers
+	xrate  bool
 	store  Store
 	env    Env
 }
@@ -47,9 +49,9 @@ type limit struct {
 	visible   bool
 	match     *match.Matcher
 	spec      int
-	rule      limiter.Rule
-	item      string // its member of RateLimit-Policy
-	quoted    string // its name in RateLimit
+	terms     terms
+	overrides []terms // by key
+	quoted    string  // its name in RateLimit
 	table     Table
 	wouldDeny *atomic.Uint64
 	metrics   LimitMetrics
@@ -72,10 +74,18 @@ func Compile(p *snapshot.RateLimitPolicy, env Env) (*Filter, error) {
 	}
 	switch p.GetHeaders() {
 	case snapshot.HeaderStyle_HEADER_STYLE_IETF:
-		f.fields = true
+		f.ietf = true
+	case snapshot.HeaderStyle_HEADER_STYLE_X_RATE_LIMIT:
+		f.xrate = true
+	case snapshot.HeaderStyle_HEADER_STYLE_BOTH:
+		f.ietf, f.xrate = true, true
 	case snapshot.HeaderStyle_HEADER_STYLE_NONE:
 	default:
 		return nil, fmt.Errorf("headers %d is unknown", p.GetHeaders())
+	}
+	var err error
+	if f.exempt, err = compileExempt(p.GetExempt()); err != nil {
+		return nil, err
 	}
 	specs := map[string]int{}
 	names := map[string]bool{}
@@ -101,7 +111,7 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 		name:    l.GetName(),
 		id:      p.GetName() + "/" + l.GetName(),
 		shadow:  l.GetShadow(),
-		visible: f.fields && !l.GetShadow() && !l.GetHideHeaders(),
+		visible: (f.ietf || f.xrate) && !l.GetShadow() && !l.GetHideHeaders(),
 		quoted:  `"` + l.GetName() + `"`,
 	}
 	switch l.GetScope() {
@@ -111,11 +121,8 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	default:
 		return limit{}, fmt.Errorf("scope %d is unknown", l.GetScope())
 	}
-	a, err := algorithm(l.GetAlgorithm())
-	if err != nil {
-		return limit{}, err
-	}
-	if c.rule, err = limiter.NewRule(a, l.GetLimit(), l.GetWindowSeconds(), l.GetBurst()); err != nil {
+	var err error
+	if c.terms, err = makeTerms(l, l.GetLimit(), l.GetBurst()); err != nil {
 		return limit{}, err
 	}
 	if c.match, err = match.Compile(l.GetMatch()); err != nil {
@@ -124,9 +131,8 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	if c.spec, err = f.compileKey(p.GetName(), l, c.match, specs); err != nil {
 		return limit{}, err
 	}
-	c.item = fmt.Sprintf(`%s;q=%d;w=%d`, c.quoted, l.GetLimit(), l.GetWindowSeconds())
-	if a == limiter.TokenBucket {
-		c.item += fmt.Sprintf(";weir-burst=%d", l.GetBurst())
+	if c.overrides, err = f.compileOverrides(l, &f.specs[c.spec]); err != nil {
+		return limit{}, err
 	}
 	c.table = f.env.Table(c.id)
 	c.wouldDeny = f.env.WouldDeny(c.id)

@@ -43,8 +43,11 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 			word = "; limit"
 		}
 		// Named by what was published, also while this pod's share holds.
-		n := h.limit.rule.Limit()
-		fmt.Fprintf(&detail, "%s %s allows %d request%s per %d s", word, h.limit.name, n, plural(n), h.limit.rule.Window()/1e6)
+		n := h.terms.rule.Limit()
+		fmt.Fprintf(&detail, "%s %s allows %d request%s per %d s", word, h.limit.name, n, plural(n), h.terms.rule.Window()/1e6)
+		if cost := h.terms.rule.Cost(); cost > 1 {
+			fmt.Fprintf(&detail, ", and this one counts as %d", cost)
+		}
 	}
 	fmt.Fprintf(&detail, "; retry in %d s.", retry)
 	d.Detail = detail.String()
@@ -101,6 +104,10 @@ func (spec *keySpec) describe() string {
 			names = append(names, "the header "+p.name)
 		case tagPathParam:
 			names = append(names, "the path parameter "+p.name)
+		case tagQueryParam:
+			names = append(names, "the query parameter "+p.name)
+		case tagCookie:
+			names = append(names, "the cookie "+p.name)
 		default:
 			names = append(names, "the client's address")
 		}

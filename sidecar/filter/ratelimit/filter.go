@@ -27,6 +27,7 @@ type specKey struct {
 // hit is a limit that holds for the exchange.
 type hit struct {
 	limit  *limit
+	terms  *terms
 	key    limiter.Key
 	rule   limiter.Rule
 	d      limiter.Decision
@@ -57,6 +58,9 @@ func (f *Filter) scratch(x *exchange.Exchange) *scratch {
 
 // Head decides. It waits for the store at most as long as the store's timeout.
 func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
+	if f.exempt.cover(x) {
+		return exchange.Continue
+	}
 	s := f.scratch(x)
 	if l := f.collect(x, s); l != nil {
 		return f.denyMissing(x, l)
@@ -108,9 +112,13 @@ func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
 			l.decided(WouldDeny, FromMissingKey)
 			continue
 		}
-		s.hits = append(s.hits, hit{limit: l, key: k.key, rule: l.rule})
+		t := l.termsFor(&k.key)
+		if t.unlimited {
+			continue
+		}
+		s.hits = append(s.hits, hit{limit: l, terms: t, key: k.key, rule: t.rule})
 		if l.shared {
-			s.ops = append(s.ops, limiter.Op{ID: l.id, Rule: &l.rule, Key: k.key, Shadow: l.shadow})
+			s.ops = append(s.ops, limiter.Op{ID: l.id, Rule: &t.rule, Key: k.key, Shadow: l.shadow})
 		}
 	}
 	return nil
@@ -177,7 +185,7 @@ func (f *Filter) failed(s *scratch) (denied, closed bool) {
 	pods := f.env.Peers.Load()
 	for i := range s.hits {
 		if h := &s.hits[i]; h.limit.shared {
-			h.rule = h.limit.rule.Share(pods)
+			h.rule = h.terms.rule.Share(pods)
 		}
 	}
 	return f.takeLocal(s, true, FromFallback), false
@@ -192,7 +200,7 @@ func (s *scratch) refund() {
 		}
 		h.limit.table.Refund(h.key, &h.rule, h.d.Receipt)
 		h.spent = false
-		h.d.Remaining++
+		h.d.Remaining += h.rule.Cost()
 		h.d.Retry = 0
 	}
 }

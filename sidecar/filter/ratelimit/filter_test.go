@@ -146,6 +146,14 @@ func pathParam(name string) *snapshot.KeyPart {
 	return &snapshot.KeyPart{Kind: &snapshot.KeyPart_PathParam{PathParam: name}}
 }
 
+func queryParam(name string) *snapshot.KeyPart {
+	return &snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: name}}
+}
+
+func cookie(name string) *snapshot.KeyPart {
+	return &snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: name}}
+}
+
 func request(client string) *exchange.Exchange {
 	x := &exchange.Exchange{Context: context.Background(), Method: []byte("POST"), Path: []byte("/pay"), Client: netip.MustParseAddr("192.0.2.1")}
 	x.Request = headers{}

@@ -22,11 +22,13 @@ const fallbackPrefix = 64
 // Tags keep members of different kinds apart in the hash, so that no header can
 // be made to count as somebody's address.
 const (
-	tagNone      = '0'
-	tagHeader    = 'h'
-	tagClientIP  = 'i'
-	tagPathParam = 'p'
-	tagMissing   = 'm'
+	tagNone       = '0'
+	tagHeader     = 'h'
+	tagClientIP   = 'i'
+	tagPathParam  = 'p'
+	tagQueryParam = 'q'
+	tagCookie     = 'c'
+	tagMissing    = 'm'
 )
 
 // keySpec is what limits count by; limits with the same members share one, and so
@@ -40,7 +42,7 @@ type keySpec struct {
 
 type keyPart struct {
 	tag    byte
-	name   string // of a header, lower case, or a path parameter
+	name   string // of a header (in lower case), parameter or cookie
 	prefix int    // of IPv6 addresses
 	byRule []int  // where the parameter is, by rule of the match
 }
@@ -100,6 +102,16 @@ func compilePart(part *snapshot.KeyPart, m *match.Matcher) (keyPart, error) {
 			return keyPart{}, fmt.Errorf("path parameter %q is in no template of the limit's match", k.PathParam)
 		}
 		return keyPart{tag: tagPathParam, name: k.PathParam, byRule: byRule}, nil
+	case *snapshot.KeyPart_QueryParam:
+		if k.QueryParam == "" || len(k.QueryParam) > maxString {
+			return keyPart{}, fmt.Errorf("query parameter %q is empty or too long", k.QueryParam)
+		}
+		return keyPart{tag: tagQueryParam, name: k.QueryParam}, nil
+	case *snapshot.KeyPart_Cookie:
+		if k.Cookie == "" || len(k.Cookie) > maxString || strings.ContainsAny(k.Cookie, "=; \t") {
+			return keyPart{}, fmt.Errorf("cookie name %q is empty, too long or not a name", k.Cookie)
+		}
+		return keyPart{tag: tagCookie, name: k.Cookie}, nil
 	default:
 		return keyPart{}, fmt.Errorf("the member is of a kind that this sidecar does not know")
 	}
@@ -136,6 +148,14 @@ func (spec *keySpec) key(x *exchange.Exchange, rule int, p *match.Params, buf []
 		case tagPathParam:
 			if rule >= 0 {
 				buf = appendParam(buf, p.Get(part.byRule[rule]))
+			}
+		case tagQueryParam:
+			buf, ambiguous = appendQueryParam(buf, x.Query, part.name)
+		case tagCookie:
+			if value, count := x.Request.Header("cookie"); count == 1 {
+				buf, ambiguous = appendCookie(buf, value, part.name)
+			} else {
+				ambiguous = count > 1
 			}
 		}
 		if len(buf) > n {
@@ -177,7 +197,15 @@ func appendParam(buf, value []byte) []byte {
 	}
 	n := len(buf)
 	buf = append(buf, tagPathParam, 0, 0, 0, 0)
-	buf = match.AppendDecoded(buf, value)
+	return closePart(match.AppendDecoded(buf, value), n)
+}
+
+// closePart sets the length of the part that begins at n, and takes away an empty
+// one.
+func closePart(buf []byte, n int) []byte {
+	if len(buf) == n+5 {
+		return buf[:n]
+	}
 	binary.BigEndian.PutUint32(buf[n+1:], uint32(len(buf)-n-5))
 	return buf
 }

@@ -3,7 +3,7 @@
 --
 -- KEYS: one for each limit, all of one slot in a cluster.
 -- ARGV: 'take' or 'refund', then for each key: algorithm, limit, window in µs,
--- burst, and 1 for a shadow (take) or the receipt (refund).
+-- burst, 1 for a shadow (take) or the receipt (refund), and the cost.
 -- Reply to take: for each key `allowed remaining retry reset receipt `, in one
 -- string, since numbers in replies lose their fraction and times are in µs.
 local t = redis.call('TIME')
@@ -43,14 +43,14 @@ local function pack_slots(counts, width, j)
   return table.concat(out, ' ')
 end
 
-local function sliding(raw, limit, window, burst, spend)
+local function sliding(raw, limit, window, burst, cost, spend)
   local width = window / 16
   local j = floor(now / width)
   local counts, sum, healed = slots(raw, width, j)
-  local allowed = sum < limit
+  local allowed = sum + cost <= limit
   if allowed and spend then
-    counts[17] = (counts[17] or 0) + 1
-    sum = sum + 1
+    counts[17] = (counts[17] or 0) + cost
+    sum = sum + cost
   end
   local value = (allowed and spend or healed) and pack_slots(counts, width, j) or nil
   local retry, reset, left = 0, 0, sum
@@ -60,7 +60,7 @@ local function sliding(raw, limit, window, burst, spend)
       local leaves = (at + j) * width - now
       if reset == 0 then reset = leaves end
       left = left - c
-      if sum >= limit and left < limit then
+      if sum + cost > limit and left + cost <= limit then
         retry = leaves
         break
       end
@@ -69,32 +69,33 @@ local function sliding(raw, limit, window, burst, spend)
   return allowed, max(limit - sum, 0), retry, reset, j, value, (j + 17) * width - now
 end
 
-local function bucket(raw, limit, window, burst, spend)
+local function bucket(raw, limit, window, burst, cost, spend)
   local T = window / limit
   local tau = burst * T
   local at, level = string.match(raw or '', '^T(%d+) (.+)$')
   level = at and max(tonumber(level) - (now - tonumber(at)), 0) or 0
   local healed = level > tau
   level = min(level, tau)
-  local allowed = level + T <= tau + SLACK
-  if allowed and spend then level = level + T end
+  local need = cost * T
+  local allowed = level + need <= tau + SLACK
+  if allowed and spend then level = level + need end
   local value = (allowed and spend or healed) and string.format('T%.0f %.17g', now, level) or nil
   local remaining, retry = floor(max((tau - level + SLACK) / T, 0)), 0
-  if remaining == 0 then retry = ceil(level + T - tau - SLACK) end
+  if remaining < cost then retry = max(1, ceil(level + need - tau - SLACK)) end
   return allowed, remaining, retry, ceil(level), now + floor(level), value, level
 end
 
-local function fixed(raw, limit, window, burst, spend)
+local function fixed(raw, limit, window, burst, cost, spend)
   local k = floor(now / window)
   local unit, at, count = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
   if not unit or (at + 1) * unit <= k * window then count = 0 end
   count = tonumber(count)
   local healed = count > 0 and (tonumber(at) ~= k or tonumber(unit) ~= window)
-  local allowed = count < limit
-  if allowed and spend then count = count + 1 end
+  local allowed = count + cost <= limit
+  if allowed and spend then count = count + cost end
   local value = (allowed and spend or healed) and string.format('F%.0f %.0f=%.0f', window, k, count) or nil
   local reset = (k + 1) * window - now
-  return allowed, max(limit - count, 0), count < limit and 0 or reset, reset, k, value, reset
+  return allowed, max(limit - count, 0), count + cost <= limit and 0 or reset, reset, k, value, reset
 end
 
 local algorithms = {sliding, bucket, fixed}
@@ -103,9 +104,9 @@ local function set(key, value, ttl)
   redis.call('SET', key, value, 'PX', ceil(ttl / 1000) + 1000)
 end
 
-local function arg(i, n) return tonumber(ARGV[(i - 1) * 5 + 1 + n]) end
+local function arg(i, n) return tonumber(ARGV[(i - 1) * 6 + 1 + n]) end
 
-local function refund(key, algorithm, limit, window, receipt)
+local function refund(key, algorithm, limit, window, receipt, cost)
   local raw = redis.call('GET', key)
   if not raw then return end
   if algorithm == 1 then
@@ -115,25 +116,25 @@ local function refund(key, algorithm, limit, window, receipt)
     local counts = slots(raw, width, j)
     local at = receipt - j + 17
     if (counts[at] or 0) > 0 then
-      counts[at] = counts[at] - 1
+      counts[at] = max(counts[at] - cost, 0)
       set(key, pack_slots(counts, width, j), (j + 17) * width - now)
     end
   elseif algorithm == 2 then
     local at, level = string.match(raw, '^T(%d+) (.+)$')
     if at and now <= receipt then
-      level = max(tonumber(level) - window / limit, 0)
+      level = max(tonumber(level) - cost * (window / limit), 0)
       set(key, string.format('T%s %.17g', at, level), max(at + level - now, 0))
     end
   else
     local unit, k, count = string.match(raw, '^F(%d+) (%d+)=(%d+)$')
     if unit and tonumber(unit) == window and tonumber(k) == receipt and tonumber(count) > 0 then
-      set(key, string.format('F%s %s=%.0f', unit, k, count - 1), max((receipt + 1) * window - now, 0))
+      set(key, string.format('F%s %s=%.0f', unit, k, max(count - cost, 0)), max((receipt + 1) * window - now, 0))
     end
   end
 end
 
 if ARGV[1] == 'refund' then
-  for i = 1, #KEYS do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5)) end
+  for i = 1, #KEYS do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5), arg(i, 6)) end
   return ''
 end
 
@@ -142,14 +143,14 @@ for i = 1, #KEYS do
   raws[i] = redis.call('GET', KEYS[i])
   -- A single limit needs no look ahead.
   if #KEYS > 1 and arg(i, 5) == 0 and not denied then
-    denied = not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), false)
+    denied = not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), false)
   end
 end
 local reply = {}
 for i = 1, #KEYS do
   local spend = arg(i, 5) == 1 or not denied
   local allowed, remaining, retry, reset, receipt, value, ttl =
-    algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), spend)
+    algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend)
   if value then set(KEYS[i], value, ttl) end
   reply[i] = string.format('%d %.0f %.0f %.0f %.0f ', allowed and 1 or 0, remaining, retry, reset, receipt)
 end

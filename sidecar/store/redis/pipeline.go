@@ -196,7 +196,7 @@ func appendRefunds(refunds, steps []step) []step {
 func unspent(ops []limiter.Op) {
 	for i := range ops {
 		if d := &ops[i].Decision; d.Allowed && !ops[i].Shadow {
-			d.Remaining++
+			d.Remaining += ops[i].Rule.Cost()
 			d.Retry = 0
 		}
 	}
@@ -216,7 +216,7 @@ func (s *Store) refund(client *conn, steps []step) {
 
 func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 	keys := make([]string, len(ops))
-	args := make([]any, 1, 1+5*len(ops))
+	args := make([]any, 1, 1+6*len(ops))
 	args[0] = verb
 	for i := range ops {
 		op := &ops[i]
@@ -228,7 +228,7 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 				last = 1
 			}
 		}
-		args = append(args, int(op.Rule.Algorithm()), op.Rule.Limit(), op.Rule.Window(), op.Rule.Burst(), last)
+		args = append(args, int(op.Rule.Algorithm()), op.Rule.Limit(), op.Rule.Window(), op.Rule.Burst(), last, op.Rule.Cost())
 	}
 	return keys, args
 }

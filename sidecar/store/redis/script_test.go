@@ -99,12 +99,16 @@ func refund(t *rapid.T, s *Store, id string, r limiter.Rule, receipt int64) {
 func drawRule(t *rapid.T) limiter.Rule {
 	a := rapid.SampledFrom([]limiter.Algorithm{limiter.SlidingWindow, limiter.TokenBucket, limiter.FixedWindow}).Draw(t, "algorithm")
 	limit := rapid.Uint64Range(1, 20).Draw(t, "limit")
-	burst := uint64(0)
+	burst, capacity := uint64(0), limit
 	if a == limiter.TokenBucket {
 		burst = rapid.Uint64Range(1, 2*limit).Draw(t, "burst")
+		capacity = burst
 	}
 	r, err := limiter.NewRule(a, limit, rapid.Uint64Range(1, 30).Draw(t, "window"), burst)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = r.Costing(rapid.Uint64Range(1, min(3, capacity)).Draw(t, "cost")); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -126,7 +130,7 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
 		}
 	}
-	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 6 {
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 7 {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ratelimit
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/filter/limiter"
+)
+
+// maxOverrides of a limit, api.md.
+const maxOverrides = 64
+
+// terms are what a limit grants: to everybody, or by an override to one key.
+type terms struct {
+	key       limiter.Key // an override's
+	unlimited bool
+	rule      limiter.Rule
+	item      string // its member of RateLimit-Policy
+}
+
+// makeTerms of a limit or an override.
+func makeTerms(l *snapshot.Limit, limit, burst uint64) (terms, error) {
+	a, err := algorithm(l.GetAlgorithm())
+	if err != nil {
+		return terms{}, err
+	}
+	t := terms{}
+	if t.rule, err = limiter.NewRule(a, limit, l.GetWindowSeconds(), burst); err != nil {
+		return terms{}, err
+	}
+	if t.rule, err = t.rule.Costing(max(1, l.GetCost())); err != nil {
+		return terms{}, err
+	}
+	t.item = fmt.Sprintf(`"%s";q=%d;w=%d`, l.GetName(), limit, l.GetWindowSeconds())
+	if a == limiter.TokenBucket {
+		t.item += fmt.Sprintf(";weir-burst=%d", burst)
+	}
+	return t, nil
+}
+
+// compileOverrides returns the limit's overrides, sorted by key.
+func (f *Filter) compileOverrides(l *snapshot.Limit, spec *keySpec) ([]terms, error) {
+	if n := len(l.GetOverrides()); n > maxOverrides {
+		return nil, fmt.Errorf("overrides has %d entries, at most %d are possible", n, maxOverrides)
+	}
+	var out []terms
+	for i, o := range l.GetOverrides() {
+		t := terms{unlimited: o.GetLimit() == 0}
+		var err error
+		if !t.unlimited {
+			if t, err = makeTerms(l, o.GetLimit(), o.GetBurst()); err != nil {
+				return nil, fmt.Errorf("overrides[%d]: %w", i, err)
+			}
+		}
+		if t.key, err = spec.keyOf(o.GetKey()); err != nil {
+			return nil, fmt.Errorf("overrides[%d]: %w", i, err)
+		}
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(a, b terms) int { return bytes.Compare(a.key[:], b.key[:]) })
+	for i := 1; i < len(out); i++ {
+		if out[i].key == out[i-1].key {
+			return nil, fmt.Errorf("two overrides have the same key")
+		}
+	}
+	return out, nil
+}
+
+// keyOf is the key of requests whose members have these values.
+func (spec *keySpec) keyOf(values []string) (limiter.Key, error) {
+	if len(values) != len(spec.parts) || len(values) == 0 {
+		return limiter.Key{}, fmt.Errorf("its key has %d values, the limit's key %d members", len(values), len(spec.parts))
+	}
+	var buf []byte
+	for i, v := range values {
+		part := &spec.parts[i]
+		if v == "" || len(v) > maxString {
+			return limiter.Key{}, fmt.Errorf("key[%d] is empty or longer than %d bytes", i, maxString)
+		}
+		if part.tag != tagClientIP {
+			buf = appendPart(buf, part.tag, []byte(v))
+			continue
+		}
+		addr, err := netip.ParseAddr(v)
+		if err != nil {
+			return limiter.Key{}, fmt.Errorf("key[%d] %q is no address", i, v)
+		}
+		buf = appendAddr(buf, tagClientIP, addr, part.prefix)
+	}
+	return hash(buf), nil
+}
+
+// termsFor are what holds for a key.
+func (l *limit) termsFor(key *limiter.Key) *terms {
+	from, to := 0, len(l.overrides)
+	for from < to {
+		mid := int(uint(from+to) >> 1)
+		switch bytes.Compare(l.overrides[mid].key[:], key[:]) {
+		case 0:
+			return &l.overrides[mid]
+		case -1:
+			from = mid + 1
+		default:
+			to = mid
+		}
+	}
+	return &l.terms
+}
