@@ -147,12 +147,29 @@ func (l *upstreamLeg) readHead() error {
 	if err := l.header.Read(l.br); err != nil {
 		return invalidResponse{err}
 	}
-	l.status = l.header.StatusCode()
+	l.status = statusOf(l.head.line)
 	l.http10 = len(l.head.line) >= 8 && string(l.head.line[:8]) == "HTTP/1.0"
-	if l.status < 100 || !l.http10 && (len(l.head.line) < 8 || string(l.head.line[:8]) != "HTTP/1.1") {
+	if l.status < 100 || l.status != l.header.StatusCode() || !l.http10 && (len(l.head.line) < 8 || string(l.head.line[:8]) != "HTTP/1.1") {
 		return invalidResponse{errNoLine}
 	}
 	return nil
+}
+
+// statusOf returns the three digits that RFC 9112 §4 has after the version, 0 where
+// there is anything else. fasthttp takes 000 for 200.
+func statusOf(line []byte) int {
+	const from, to = len("HTTP/1.1 "), len("HTTP/1.1 200")
+	if len(line) < to || line[from-1] != ' ' || len(line) > to && line[to] != ' ' {
+		return 0
+	}
+	n := 0
+	for _, c := range line[from:to] {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
 }
 
 // invalidResponse is what the application sent and HTTP/1 does not allow.
