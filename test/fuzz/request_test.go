@@ -171,7 +171,11 @@ func oneResponseEach(t *testing.T, out []byte, requests []served, methods []stri
 	br := bufio.NewReader(bytes.NewReader(out))
 	for i, s := range requests {
 		if s.status == 0 {
-			break
+			// It got interim responses at most.
+			if resp, err := final(br, ""); err == nil {
+				t.Errorf("request %d: the client reads %d, Weir says that there is no response", i, resp.StatusCode)
+			}
+			return
 		}
 		if i == len(methods) {
 			// A head that nobody can read is the connection's last.

@@ -86,6 +86,10 @@ func FuzzServeMux(f *testing.F) {
 		if err != nil || target == "" || strings.ContainsAny(target, " \r\n") {
 			return
 		}
+		if strings.Contains(strings.ToUpper(value), "%2F") {
+			// ServeMux takes a segment that is a slash for the end of the path.
+			return
+		}
 		mux := newMux(muxPatterns(kind, value))
 		if mux == nil {
 			return
