@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// request is what a server reads, whole.
+type request struct {
+	Method, Target, Body string
+}
+
+func (r request) String() string {
+	return fmt.Sprintf("%q %q with %d bytes", r.Method, r.Target, len(r.Body))
+}
+
+// reading is what a server makes of the bytes of one connection.
+type reading struct {
+	// requests that it read with the whole of their bodies.
+	requests []request
+	// refused is the first status of 400 and above that it answered, 0 for none.
+	refused int
+	// answers is how many final responses it sent.
+	answers int
+}
+
+// reader is a server that the same bytes are given to.
+type reader struct {
+	name, addr string
+	seen       *collector
+}
+
+// quiet is how long a reader that may wait for more is given to answer more, when
+// nobody knows whether it will.
+const quiet = 300 * time.Millisecond
+
+// read sends raw on a connection of its own and waits until the server has ended
+// it. The client half-closes once want answers have come, or, with want unsure,
+// when no more seem to come: HAProxy drops requests that have arrived together
+// with the end.
+func (r *reader) read(raw []byte, want int, unsure bool) (reading, error) {
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		return reading{}, fmt.Errorf("%s: %w", r.name, err)
+	}
+	defer c.Close()
+	limit := time.Now().Add(patience)
+	_ = c.SetDeadline(limit)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = c.Write(raw)
+	}()
+	closed := false
+	closeWrite := func() {
+		<-written
+		_ = c.(*net.TCPConn).CloseWrite()
+		closed = true
+	}
+	out, got, buf := reading{}, []byte{}, make([]byte, 4096)
+	for {
+		if !closed {
+			if out.answers >= want {
+				closeWrite()
+			} else if unsure {
+				_ = c.SetReadDeadline(time.Now().Add(quiet))
+			}
+		}
+		n, err := c.Read(buf)
+		got = append(got, buf[:n]...)
+		out.answers, out.refused = statuses(got)
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() && unsure && !closed {
+			_ = c.SetReadDeadline(limit)
+			closeWrite()
+			continue
+		}
+		if errors.As(err, &ne) && ne.Timeout() {
+			return out, fmt.Errorf("%s does not end the connection; it answered %q", r.name, got)
+		}
+		if err != nil {
+			break
+		}
+	}
+	out.requests = r.seen.take(c.LocalAddr().(*net.TCPAddr).Port)
+	return out, nil
+}
+
+// statuses counts the final responses in b and finds the first refusal.
+func statuses(b []byte) (answers, refused int) {
+	for _, m := range statusLine.FindAllSubmatch(b, -1) {
+		status, _ := strconv.Atoi(string(m[1]))
+		if status >= 200 {
+			answers++
+		}
+		if status >= 400 && refused == 0 {
+			refused = status
+		}
+	}
+	return answers, refused
+}
+
+var statusLine = regexp.MustCompile(`(?m)^HTTP/1\.[01] (\d{3})\b`)
+
+// collector keeps the requests that readers report, by the port of the client's
+// connection.
+type collector struct {
+	mu   sync.Mutex
+	seen map[int][]numbered
+}
+
+// numbered is a request and its place on its connection.
+type numbered struct {
+	n int
+	request
+}
+
+func (c *collector) add(port int, r numbered) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.n < 0 {
+		r.n = len(c.seen[port])
+	}
+	c.seen[port] = append(c.seen[port], r)
+}
+
+func (c *collector) take(port int) []request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.seen[port]
+	delete(c.seen, port)
+	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Compare(a.n, b.n) })
+	var out []request
+	for _, r := range all {
+		out = append(out, r.request)
+	}
+	return out
+}
+
+// Fields in which a proxy tells the collector what it has read: the port of the
+// client, the place on the connection when the proxy does not keep the order, and
+// "METHOD target".
+const (
+	fieldConn    = "X-Reader-Conn"
+	fieldNumber  = "X-Reader-Number"
+	fieldRequest = "X-Reader-Request"
+)
+
+// ServeHTTP takes a report of a proxy.
+func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	port, err := strconv.Atoi(r.Header.Get(fieldConn))
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	n := numbered{n: -1, request: request{Body: string(body)}}
+	if at := r.Header.Get(fieldNumber); at != "" {
+		n.n, _ = strconv.Atoi(at)
+	}
+	n.Method, n.Target, _ = strings.Cut(r.Header.Get(fieldRequest), " ")
+	if r.Header.Get("X-Reader-Escaped") != "" {
+		n.Target, _ = url.PathUnescape(n.Target)
+	}
+	c.add(port, n)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// serve runs h with net/http and returns its address.
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(ln)
+	}()
+	t.Cleanup(func() {
+		_ = s.Close()
+		<-done
+	})
+	return ln.Addr().String()
+}
+
+// netHTTP reads with Go's server.
+func netHTTP(t testing.TB) *reader {
+	seen := &collector{seen: map[int][]numbered{}}
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		_, port, _ := net.SplitHostPort(r.RemoteAddr)
+		n, _ := strconv.Atoi(port)
+		seen.add(n, numbered{n: -1, request: request{Method: r.Method, Target: r.RequestURI, Body: string(body)}})
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	return &reader{name: "net/http", addr: addr, seen: seen}
+}
+
+// readers are net/http and those of the others that are installed.
+func readers(t testing.TB) []*reader {
+	t.Helper()
+	out := []*reader{netHTTP(t)}
+	for _, start := range []func(testing.TB, string) *reader{nginx, haproxy, node} {
+		// Each has a collector of its own: connections to different servers may
+		// have the same port here.
+		seen := &collector{seen: map[int][]numbered{}}
+		if r := start(t, serve(t, seen)); r != nil {
+			r.seen = seen
+			out = append(out, r)
+		}
+	}
+	return out
+}

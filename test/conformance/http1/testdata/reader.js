@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads requests with Node's http module and reports those that came whole to
+// the collector, before it answers them: node reader.js PORT COLLECTOR
+'use strict';
+const http = require('http');
+const [listenPort, collector] = process.argv.slice(2);
+const [host, collectorPort] = collector.split(':');
+const agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
+
+// report resolves when the collector has taken the request.
+function report(req, port, number, body) {
+  return new Promise((resolve) => {
+    const out = http.request({
+      host, port: collectorPort, agent, method: 'POST', path: '/seen',
+      headers: {
+        'X-Reader-Conn': port,
+        'X-Reader-Number': number,
+        'X-Reader-Escaped': '1',
+        'X-Reader-Request': req.method + ' ' + escape(req.url),
+        'Content-Length': body.length,
+      },
+    }, (res) => { res.resume(); res.on('end', resolve); });
+    out.on('error', resolve);
+    out.end(body);
+  });
+}
+
+const server = http.createServer({ maxHeaderSize: 32768 }, (req, res) => {
+  const socket = req.socket;
+  socket.count = (socket.count || 0) + 1;
+  socket.reports = socket.reports || [];
+  const number = socket.count;
+  const port = socket.remotePort;
+  const chunks = [];
+  req.on('data', (b) => chunks.push(b));
+  req.on('end', () => {
+    if (!req.complete) return;
+    const done = report(req, port, number, Buffer.concat(chunks));
+    socket.reports.push(done);
+    done.then(() => { res.statusCode = 204; res.end(); });
+  });
+});
+// What was read before must be known before the connection ends.
+server.on('clientError', (err, socket) => {
+  Promise.all(socket.reports || []).then(() => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    else socket.destroy();
+  });
+});
+server.httpAllowHalfOpen = true;
+server.listen(Number(listenPort), '127.0.0.1');
