@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir.dev/weir/test/bench/peer"
+	"weir.dev/weir/test/bench/process"
+)
+
+// Cores: what is measured has one for itself.
+const (
+	proxyCore = 0
+	loadCore  = 1
+)
+
+// options are the flags.
+type options struct {
+	weir, envoy, haproxy, nginx string
+	baseline                    string
+	rounds, seconds             int
+	connections                 int
+	scenarios, peers            string
+	write                       string
+	timeout                     time.Duration
+}
+
+func flags() *options {
+	o := &options{}
+	flag.StringVar(&o.weir, "weir", "bin/weir-sidecar", "`program` to measure")
+	flag.StringVar(&o.baseline, "baseline", "", "another weir-sidecar, to compare with (default: none)")
+	flag.StringVar(&o.envoy, "envoy", "", "an Envoy `program` (default: left out); hack/bench/envoy.sh prints one")
+	flag.StringVar(&o.haproxy, "haproxy", "haproxy", "an HAProxy `program`")
+	flag.StringVar(&o.nginx, "nginx", "nginx", "an nginx `program`, which is the application too")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made, all proxies in turn")
+	flag.IntVar(&o.seconds, "seconds", 6, "of a measurement of the first scenario; half of it for the others")
+	flag.IntVar(&o.connections, "idle", 5000, "idle connections that memory is measured with; 0: not measured")
+	flag.StringVar(&o.scenarios, "scenarios", "", "ids with commas (default: all): "+strings.Join(scenarioIDs(), ","))
+	flag.StringVar(&o.peers, "peers", "", "proxies with commas (default: all that are installed): weir,baseline,weir-all,spliced,envoy,haproxy,nginx")
+	flag.StringVar(&o.write, "write", "", "`folder` for http.md, http.svg and http.json (default: only the terminal)")
+	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "for all of it")
+	flag.Parse()
+	return o
+}
+
+func main() {
+	// Children are told to end when the thread that has started them does: this one.
+	runtime.LockOSThread()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	o := flags()
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench-http:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o *options) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	if n := runtime.NumCPU(); n < 2 {
+		return fmt.Errorf("this needs two cores, one for the proxy alone, and there is %d", n)
+	}
+	if o.rounds < 1 || o.seconds < 1 {
+		return errors.New("--rounds and --seconds are at least 1")
+	}
+	unlock, err := process.Lock(ctx, filepath.Join(os.TempDir(), "weir-bench.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := process.Pin(loadCore); err != nil {
+		return err
+	}
+	files, err := process.OpenFiles()
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	// nginx's worker is another user.
+	if err := os.Chmod(folder, 0o755); err != nil {
+		return err
+	}
+	b := &bench{options: o, folder: folder, files: files}
+	return b.run(ctx)
+}
+
+// programs finds what is installed, and refuses to run without wrk, taskset, nginx
+// (the application) or Weir.
+func (b *bench) programs() error {
+	for name, reason := range map[string]string{
+		"wrk":     "it makes the load: apt-get install wrk",
+		"taskset": "it pins to cores: apt-get install util-linux",
+		b.nginx:   "it is the application: apt-get install nginx",
+		b.weir:    "it is what is measured: make build",
+	} {
+		if _, err := look(name); err != nil {
+			return fmt.Errorf("%s is missing; %s", name, reason)
+		}
+	}
+	return nil
+}
+
+// origin starts the application.
+func (b *bench) origin(ctx context.Context) error {
+	binary, err := look(b.nginx)
+	if err != nil {
+		return err
+	}
+	p, address, err := peer.Origin(ctx, b.folder, binary, loadCore)
+	if err != nil {
+		return err
+	}
+	b.stops = append(b.stops, p.Stop)
+	b.setup = peer.Setup{Folder: b.folder, Origin: address, Core: proxyCore}
+	return nil
+}
