@@ -25,8 +25,10 @@ type Options struct {
 	// Connected reports whether there is a config stream; nil: there is no
 	// operator.
 	Connected func() bool
-	Metrics   *Metrics
-	Level     *slog.LevelVar
+	// Connections is how many clients' connections are open; nil: not shown.
+	Connections func() int
+	Metrics     *Metrics
+	Level       *slog.LevelVar
 	// OnDrain is called once, by the first drain.
 	OnDrain func()
 
@@ -43,8 +45,9 @@ type Admin struct {
 
 // New returns an Admin.
 func New(opts Options) *Admin {
-	opts.Metrics.watch(opts.Snapshot, opts.Connected)
-	return &Admin{opts: opts}
+	a := &Admin{opts: opts}
+	opts.Metrics.watch(&a.opts)
+	return a
 }
 
 // Drain marks the sidecar as draining: it is not ready any more. Nothing is cut.

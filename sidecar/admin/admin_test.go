@@ -4,8 +4,10 @@ package admin
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -83,8 +85,12 @@ func TestLogLevel(t *testing.T) {
 func TestDumpRedacts(t *testing.T) {
 	snap := &snapshot.Snapshot{
 		Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop"},
-		RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "pay", Limits: []*snapshot.Limit{{
-			Name: "l",
+		RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "pay", Exempt: []*snapshot.Exemption{
+			{Kind: &snapshot.Exemption_SourceCidr{SourceCidr: "10.0.0.0/8"}},
+			{Kind: &snapshot.Exemption_Header{Header: &snapshot.HeaderMatch{Name: "x-robot", Value: "s3cret"}}},
+		}, Limits: []*snapshot.Limit{{
+			Name:      "l",
+			Overrides: []*snapshot.Override{{Key: []string{"s3cret", "also-s3cret"}, Limit: 7}},
 			Match: []*snapshot.Match{{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{
 				Headers: []*snapshot.HeaderMatch{{Name: "x-token", Value: "s3cret"}},
 			}}}},
@@ -96,13 +102,13 @@ func TestDumpRedacts(t *testing.T) {
 		Snapshot: func() *stream.SnapshotUpdate { return &stream.SnapshotUpdate{Hash: "h4sh", Snapshot: snap} },
 	})
 	_, body := call(a.Local(), "GET", "/dump")
-	for _, want := range []string{`"version": "v1.2.3"`, `"hash": "h4sh"`, `"connected": true`, `x-token`, redacted} {
+	for _, want := range []string{`"version": "v1.2.3"`, `"hash": "h4sh"`, `"connected": true`, `x-token`, `x-robot`, `10.0.0.0/8`, redacted} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the dump lacks %s:\n%s", want, body)
 		}
 	}
 	if strings.Contains(body, "s3cret") {
-		t.Errorf("the dump shows a header's value:\n%s", body)
+		t.Errorf("the dump shows a value of a header or a key:\n%s", body)
 	}
 	if !proto.Equal(before, snap) {
 		t.Error("the dump has changed the snapshot")
@@ -112,8 +118,9 @@ func TestDumpRedacts(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	m := NewMetrics()
 	a := New(Options{
-		Ready: func() bool { return true }, Metrics: m, Connected: func() bool { return false },
-		Snapshot: func() *stream.SnapshotUpdate { return &stream.SnapshotUpdate{Hash: "h4sh"} },
+		Version: "v1.2.3", Ready: func() bool { return true }, Metrics: m, Connected: func() bool { return false },
+		Connections: func() int { return 7 },
+		Snapshot:    func() *stream.SnapshotUpdate { return &stream.SnapshotUpdate{Hash: "h4sh"} },
 	})
 	limit := m.Limit("pay", "per-client")
 	var wg sync.WaitGroup
@@ -138,6 +145,9 @@ func TestMetrics(t *testing.T) {
 	m.StoreBreaker("default", true)
 	m.UpstreamError("unreachable")
 	m.Encrypted()
+	m.Refused("sniff_timeout")
+	m.AccessLogDropped(3)
+	m.SpansDropped(4)
 	_, body := call(a.Public(), "GET", "/metrics")
 	for _, want := range []string{
 		`weir_request_duration_seconds_count{code="200",protocol="http"} 40`,
@@ -156,9 +166,74 @@ func TestMetrics(t *testing.T) {
 		`weir_encrypted_connections_total 1`,
 		`weir_snapshot_info{hash="h4sh"} 1`,
 		`weir_config_connected 0`,
+		`weir_refused_connections_total{reason="sniff_timeout"} 1`,
+		`weir_access_log_dropped_total 3`,
+		`weir_spans_dropped_total 4`,
+		`weir_connections 7`,
+		`weir_build_info{goversion="` + runtime.Version() + `",version="v1.2.3"} 1`,
 	} {
 		if !strings.Contains(body+"\n", want+"\n") {
 			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
+
+// Whatever applications answer, the series of requests have a bound.
+func TestMetricsAreBounded(t *testing.T) {
+	m := NewMetrics()
+	a := New(Options{Ready: func() bool { return true }, Metrics: m, Snapshot: func() *stream.SnapshotUpdate { return nil }})
+	for status := -1000; status < 3000; status++ {
+		m.HTTPRequest(status, time.Millisecond)
+		m.H2CRequest(status, time.Millisecond)
+		m.GRPCCall(status, time.Millisecond)
+	}
+	m.GRPCCall(math.MaxInt, 0)
+	m.GRPCCall(math.MinInt, 0)
+	_, body := call(a.Public(), "GET", "/metrics")
+	// 100 to 599 and none, twice; 17 statuses of gRPC and none.
+	if n := strings.Count(body, "weir_request_duration_seconds_count{"); n != 2*501+18 {
+		t.Errorf("%d series", n)
+	}
+	for _, bad := range []string{`code="99"`, `code="600"`, `code="-1"`, `code="17"`} {
+		if strings.Contains(body, bad) {
+			t.Errorf("there is a series with %s", bad)
+		}
+	}
+}
+
+// What shows or changes the inside is on the loopback port alone.
+func TestPorts(t *testing.T) {
+	a := New(Options{
+		Ready: func() bool { return true }, Metrics: NewMetrics(), Level: &slog.LevelVar{},
+		Snapshot: func() *stream.SnapshotUpdate { return nil },
+	})
+	for _, tc := range []struct {
+		method, path  string
+		public, local int
+	}{
+		{"GET", "/healthz", 200, 404},
+		{"GET", "/readyz", 200, 404},
+		{"GET", "/metrics", 200, 404},
+		{"GET", "/dump", 404, 200},
+		{"GET", "/loglevel", 404, 200},
+		{"PUT", "/loglevel?level=warn", 404, 200},
+		{"POST", "/drain", 404, 200},
+		{"GET", "/debug/pprof/", 404, 200},
+		{"GET", "/debug/pprof/cmdline", 404, 200},
+		{"GET", "/debug/pprof/goroutine?debug=1", 404, 200},
+		{"GET", "/debug/pprof/symbol", 404, 200},
+		{"GET", "/debug/pprof/profile?seconds=x", 404, 0},
+		{"GET", "/debug/pprof/trace?seconds=x", 404, 0},
+		{"GET", "/", 404, 404},
+	} {
+		if status, _ := call(a.Public(), tc.method, tc.path); status != tc.public {
+			t.Errorf("%s %s on port 16000 is %d, want %d", tc.method, tc.path, status, tc.public)
+		}
+		if tc.local == 0 { // would measure for a while
+			continue
+		}
+		if status, _ := call(a.Local(), tc.method, tc.path); status != tc.local {
+			t.Errorf("%s %s on port 16001 is %d, want %d", tc.method, tc.path, status, tc.local)
 		}
 	}
 }
@@ -169,6 +244,8 @@ func TestMetricsAllocate(t *testing.T) {
 	limit := m.Limit("pay", "per-client")
 	if n := testing.AllocsPerRun(100, func() {
 		m.HTTPRequest(200, time.Millisecond)
+		m.H2CRequest(200, time.Millisecond)
+		m.GRPCCall(0, time.Millisecond)
 		limit.Decided(ratelimit.Allowed, ratelimit.FromStore)
 	}); n != 0 {
 		t.Errorf("a request's counts allocate %v times, want 0", n)

@@ -46,12 +46,22 @@ func (a *Admin) dump(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Redact returns a copy without what users may have written as a secret: values
-// that headers are compared with. Credentials of stores are not in a snapshot at
-// all.
+// that headers and keys are compared with. Credentials of stores are not in a
+// snapshot at all.
 func Redact(s *snapshot.Snapshot) *snapshot.Snapshot {
 	s = proto.CloneOf(s)
 	for _, p := range s.GetRateLimitPolicies() {
+		for _, e := range p.GetExempt() {
+			if h := e.GetHeader(); h != nil {
+				h.Value = redacted
+			}
+		}
 		for _, l := range p.GetLimits() {
+			for _, o := range l.GetOverrides() {
+				for i := range o.GetKey() {
+					o.Key[i] = redacted
+				}
+			}
 			for _, m := range l.GetMatch() {
 				for _, h := range m.GetHttp().GetHeaders() {
 					h.Value = redacted

@@ -3,14 +3,11 @@
 package admin
 
 import (
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/filter/ratelimit"
 )
@@ -26,13 +23,12 @@ type Metrics struct {
 	breaker    *prometheus.GaugeVec
 	upstream   *prometheus.CounterVec
 	encrypted  prometheus.Counter
+	refused    *prometheus.CounterVec
 
-	http, h2c byStatus
+	lines, spans prometheus.Counter
+
+	series series
 }
-
-// maxStatus bounds the status codes that have an observer of their own; others
-// count as 0.
-const maxStatus = 600
 
 var _ engine.Metrics = (*Metrics)(nil)
 
@@ -69,53 +65,22 @@ func NewMetrics() *Metrics {
 			Name: "weir_encrypted_connections_total",
 			Help: "Connections to governed ports that began with a TLS ClientHello and were closed.",
 		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_refused_connections_total",
+			Help: "Connections that were closed without an answer, by reason.",
+		}, []string{"reason"}),
+		lines: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_access_log_dropped_total",
+			Help: "Lines of the access log that were not written, because the reader of the output does not keep up.",
+		}),
+		spans: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_spans_dropped_total",
+			Help: "Spans that the trace collector did not get.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.decisions, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted,
+	m.registry.MustRegister(m.requests, m.decisions, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.lines, m.spans,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
-}
-
-// HTTPRequest counts a request over HTTP/1; status 0 says that the client got none.
-func (m *Metrics) HTTPRequest(status int, d time.Duration) { m.observe(&m.http, "http", status, d) }
-
-// H2CRequest is HTTPRequest for HTTP/2.
-func (m *Metrics) H2CRequest(status int, d time.Duration) { m.observe(&m.h2c, "h2c", status, d) }
-
-// byStatus are the observers of one protocol's requests by status, found once.
-type byStatus [maxStatus]atomic.Pointer[prometheus.Observer]
-
-func (m *Metrics) observe(by *byStatus, protocol string, status int, d time.Duration) {
-	if status < 0 || status >= maxStatus {
-		status = 0
-	}
-	o := by[status].Load()
-	if o == nil {
-		found := m.requests.WithLabelValues(protocol, strconv.Itoa(status))
-		o = &found
-		by[status].Store(o)
-	}
-	(*o).Observe(d.Seconds())
-}
-
-// grpcCodes are the names of gRPC's statuses by number.
-var grpcCodes = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
-	"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
-
-// GRPCCall counts a gRPC call by its status; one below 0 says that the client got
-// none.
-func (m *Metrics) GRPCCall(status int, d time.Duration) {
-	// The label is 0 where there is none, as with HTTP; numbers that no
-	// specification knows count as UNKNOWN, so that an application cannot fill
-	// the memory with them.
-	name := "0"
-	switch {
-	case status >= len(grpcCodes):
-		name = grpcCodes[2]
-	case status >= 0:
-		name = grpcCodes[status]
-	}
-	m.requests.WithLabelValues("grpc", name).Observe(d.Seconds())
 }
 
 // UpstreamError counts a request that the application did not answer.
@@ -123,6 +88,9 @@ func (m *Metrics) UpstreamError(reason string) { m.upstream.WithLabelValues(reas
 
 // Encrypted counts a connection that began with a ClientHello.
 func (m *Metrics) Encrypted() { m.encrypted.Inc() }
+
+// Refused counts a connection that was closed without an answer.
+func (m *Metrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // StoreError implements engine.StoreMetrics.
 func (m *Metrics) StoreError(store, kind string) { m.storeError.WithLabelValues(store, kind).Inc() }
@@ -160,37 +128,5 @@ func (l *limitMetrics) Decided(o ratelimit.Outcome, s ratelimit.Source) {
 	(*c).Inc()
 	if s == ratelimit.FailedOpen {
 		l.m.failOpen.Inc()
-	}
-}
-
-// watch adds what is looked up when somebody asks.
-func (m *Metrics) watch(snapshot func() *stream.SnapshotUpdate, connected func() bool) {
-	m.registry.MustRegister(&info{snapshot: snapshot, desc: prometheus.NewDesc(
-		"weir_snapshot_info", "The snapshot that serves, by its hash.", []string{"hash"}, nil)})
-	if connected == nil {
-		return
-	}
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "weir_config_connected",
-		Help: "1 while there is a config stream to the operator.",
-	}, func() float64 {
-		if connected() {
-			return 1
-		}
-		return 0
-	}))
-}
-
-// info is the one series of weir_snapshot_info.
-type info struct {
-	snapshot func() *stream.SnapshotUpdate
-	desc     *prometheus.Desc
-}
-
-func (i *info) Describe(c chan<- *prometheus.Desc) { c <- i.desc }
-
-func (i *info) Collect(c chan<- prometheus.Metric) {
-	if u := i.snapshot(); u != nil {
-		c <- prometheus.MustNewConstMetric(i.desc, prometheus.GaugeValue, 1, u.GetHash())
 	}
 }
