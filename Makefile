@@ -32,12 +32,12 @@ test: ## Unit tests with the race detector, and envtest against a real API serve
 e2e: ## The suite on the one-node cluster, or on WEIR_KUBECONTEXT; E2E_RUN=<pattern> picks tests
 	test/e2e/run.sh
 
-bench-http: VERSION = $(shell git describe --always --dirty 2>/dev/null || echo dev)
 bench-http: ## Weir beside Envoy, nginx and HAProxy: CPU, latency, memory; BENCH_FLAGS=--write=docs/benchmarks keeps it (Linux, two cores)
 	dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; \
 	envoy="$$(hack/bench/envoy.sh || true)"; \
 	$(BUILD) -o "$$dir/" ./cmd/weir-sidecar ./test/bench/cmd/bench-http; \
-	"$$dir/bench-http" --weir "$$dir/weir-sidecar" --envoy "$$envoy" $(BENCH_FLAGS)
+	"$$dir/bench-http" --weir "$$dir/weir-sidecar" --envoy "$$envoy" \
+	  --version "$$(git describe --always --dirty 2>/dev/null || echo $(VERSION))" $(BENCH_FLAGS)
 
 verify: verify-generated verify-format lint chart ## Generated code, format, lint, import rules, chart
 

@@ -95,6 +95,9 @@ func (b *bench) startAll(ctx context.Context) error {
 		c.peer = p
 		if c.id == "weir" {
 			weir = p
+			if b.version != "" {
+				p.Version = b.version
+			}
 		}
 		f, err := p.Verify(ctx)
 		if err != nil {

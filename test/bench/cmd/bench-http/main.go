@@ -30,7 +30,7 @@ const (
 // options are the flags.
 type options struct {
 	weir, envoy, haproxy, nginx string
-	baseline                    string
+	baseline, version           string
 	rounds, seconds             int
 	connections                 int
 	scenarios, peers            string
@@ -42,6 +42,7 @@ func flags() *options {
 	o := &options{}
 	flag.StringVar(&o.weir, "weir", "bin/weir-sidecar", "`program` to measure")
 	flag.StringVar(&o.baseline, "baseline", "", "another weir-sidecar, to compare with (default: none)")
+	flag.StringVar(&o.version, "version", "", "what --weir is, such as a commit (default: what it says)")
 	flag.StringVar(&o.envoy, "envoy", "", "an Envoy `program` (default: left out); hack/bench/envoy.sh prints one")
 	flag.StringVar(&o.haproxy, "haproxy", "haproxy", "an HAProxy `program`")
 	flag.StringVar(&o.nginx, "nginx", "nginx", "an nginx `program`, which is the application too")
