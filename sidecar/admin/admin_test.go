@@ -164,6 +164,7 @@ func TestMetrics(t *testing.T) {
 		`weir_store_breaker_open{store="default"} 1`,
 		`weir_upstream_errors_total{reason="unreachable"} 1`,
 		`weir_encrypted_connections_total 1`,
+		`weir_refused_connections_total{reason="thrift"} 1`,
 		`weir_snapshot_info{hash="h4sh"} 1`,
 		`weir_config_connected 0`,
 		`weir_refused_connections_total{reason="sniff_timeout"} 1`,

@@ -27,6 +27,7 @@ func (m *Metrics) Wire(encrypted func(port uint16)) wirehttp.Metrics {
 			}
 		},
 		UpstreamError: func(_ uint16, reason wirehttp.UpstreamError) { m.UpstreamError(string(reason)) },
+		Refused:       func(_ uint16, why wirehttp.Refusal) { m.Refused(string(why)) },
 		Encrypted: func(port uint16) {
 			m.Encrypted()
 			if encrypted != nil {

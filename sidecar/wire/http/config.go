@@ -86,6 +86,9 @@ type Metrics struct {
 	// Encrypted is called for each connection that began with a TLS ClientHello
 	// on a governed port.
 	Encrypted func(port uint16)
+	// Refused is called for each connection that was closed without an answer,
+	// encrypted ones too.
+	Refused func(port uint16, why Refusal)
 }
 
 // Protocol is what a request is counted as.
@@ -148,5 +151,8 @@ func (c *Config) setDefaults() {
 	}
 	if c.Metrics.Encrypted == nil {
 		c.Metrics.Encrypted = func(uint16) {}
+	}
+	if c.Metrics.Refused == nil {
+		c.Metrics.Refused = func(uint16, Refusal) {}
 	}
 }

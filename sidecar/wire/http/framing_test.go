@@ -73,7 +73,6 @@ var refused = map[string]struct {
 	"WebSocket":                 {"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", 501},
 	"gRPC":                      {"POST /p.S/M HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc+proto\r\nContent-Length: 0\r\n\r\n", 501},
 	"redis":                     {"*1\r\n$4\r\nPING\r\n", 400},
-	"thrift framed":             {"\x00\x00\x00\x14\x80\x01\x00\x01", 400},
 	"smtp":                      {"EHLO example.org\r\n", 400},
 	"empty lines and no method": {"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 	"head too long":             {"GET /" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: h\r\n\r\n", 431},

@@ -17,7 +17,8 @@ type HTTP2 interface {
 	// ServeConn serves c until it ends. It reads the preface again.
 	ServeConn(c net.Conn, target Target)
 	// Drain ends every connection once its streams have ended; it does not wait.
-	// Connections that begin later end after their first request.
+	// Connections that begin later end after their first request, or with the next
+	// Drain.
 	Drain()
 	// Close closes what is kept towards applications. No connection is left.
 	Close()

@@ -26,7 +26,7 @@ func (f *fakeHTTP2) ServeConn(c net.Conn, _ Target) {
 	_, _ = io.WriteString(c, "done")
 	f.got <- string(b)
 }
-func (f *fakeHTTP2) Drain() { close(f.drained) }
+func (f *fakeHTTP2) Drain() { f.drained <- struct{}{} }
 func (f *fakeHTTP2) Close() { close(f.closed) }
 
 // The preface is found however its bytes arrive, and nothing of it is lost.
@@ -49,7 +49,7 @@ func TestPreface(t *testing.T) {
 		"of another's port": {exchange.Thrift, []string{preface}, "", 505},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &fakeHTTP2{got: make(chan string, 1), drained: make(chan struct{}), closed: make(chan struct{})}
+			f := &fakeHTTP2{got: make(chan string, 1), drained: make(chan struct{}, 9), closed: make(chan struct{})}
 			ports := chainPorts()
 			ports.port.Protocol = test.protocol
 			s, front := proxy(t, Config{Ports: ports, HTTP2: func(*Server) HTTP2 { return f }}, "127.0.0.1:1")
@@ -85,7 +85,7 @@ func TestPreface(t *testing.T) {
 
 // A connection of HTTP/2 counts as one, and Shutdown ends it.
 func TestPrefaceCounts(t *testing.T) {
-	f := &fakeHTTP2{got: make(chan string, 1), drained: make(chan struct{}), closed: make(chan struct{})}
+	f := &fakeHTTP2{got: make(chan string, 1), drained: make(chan struct{}, 9), closed: make(chan struct{})}
 	s, front := proxy(t, Config{Ports: chainPorts(), HTTP2: func(*Server) HTTP2 { return f }, MaxConns: 1}, "127.0.0.1:1")
 	c, br := dialRaw(t, front)
 	_, _ = io.WriteString(c, preface)

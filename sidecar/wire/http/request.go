@@ -39,15 +39,18 @@ func headLen(b []byte, from int) int {
 // readHead reads and indexes the head of the next request. It answers what is no
 // request, and reports false when the connection is over.
 func (t *txn) readHead() bool {
-	seen, empty, timed := 0, false, false
+	seen, empty, timed, unclear := 0, false, false, false
 	for {
-		if !timed && (seen > 0 || empty) {
+		if !timed && !unclear && (seen > 0 || empty) {
 			_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Head))
 			t.c.deadlines, timed = time.Time{}, true
 		}
 		_, err := t.br.Peek(seen + 1)
 		b, _ := t.br.Peek(t.br.Buffered())
 		if err != nil {
+			if unclear && t.endsUnclear(b, err) {
+				return false
+			}
 			return t.noHead(b, err)
 		}
 		if b[0] == '\r' || b[0] == '\n' {
@@ -62,6 +65,16 @@ func (t *txn) readHead() bool {
 			_, _ = t.br.Discard(2)
 			seen, empty = 0, true
 			continue
+		}
+		if t.c.requests == 0 && !empty && (seen == 0 || unclear) {
+			switch t.begins(b, seen == 0) {
+			case beginsRefused:
+				return false
+			case beginsUnclear:
+				seen, unclear = len(b), true
+				continue
+			}
+			unclear = false
 		}
 		if is, more := t.c.beginsHTTP2(b); is && !empty {
 			t.http2 = bytes.Clone(b)
@@ -99,9 +112,6 @@ func (t *txn) noHead(b []byte, err error) bool {
 	return false
 }
 
-// tlsHandshake is the first byte of a ClientHello.
-const tlsHandshake = 0x16
-
 var (
 	prefaceLine = []byte("PRI * HTTP/2.0\r\n")
 	http1       = []byte(" HTTP/1.")
@@ -109,10 +119,6 @@ var (
 
 // checkStart refuses what can be seen to be no HTTP/1 before its head is whole.
 func (t *txn) checkStart(b []byte) (exchange.Denial, bool) {
-	if t.c.requests == 0 && b[0] == tlsHandshake {
-		t.s.cfg.Metrics.Encrypted(t.c.target.Port)
-		return exchange.Denial{}, false
-	}
 	if !rules.IsTokenChar(b[0]) {
 		return rules.Malformed("The request does not begin with a method; policies of this port need HTTP/1.1 without TLS."), false
 	}

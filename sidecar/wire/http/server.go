@@ -64,10 +64,16 @@ func New(cfg Config) *Server {
 // Config returns what the Server was made of, with its defaults.
 func (s *Server) Config() Config { return s.cfg }
 
+// Context ends when Shutdown has ended, or gives up waiting.
+func (s *Server) Context() context.Context { return s.ctx }
+
 // ServeConn serves c until it ends and closes it.
 func (s *Server) ServeConn(nc net.Conn, target Target) {
 	c := newConn(s, nc, target)
 	if !s.add(c) {
+		if !s.down.Load() {
+			s.cfg.Metrics.Refused(target.Port, RefusedFull)
+		}
 		_ = nc.Close()
 		return
 	}
@@ -106,7 +112,8 @@ func (s *Server) Conns() int {
 // HTTP/2 connections with GOAWAY, so that clients move their connections elsewhere.
 // New connections are still served.
 func (s *Server) Drain() {
-	if !s.draining.Swap(true) && s.http2 != nil {
+	s.draining.Store(true)
+	if s.http2 != nil {
 		s.http2.Drain()
 	}
 }
