@@ -145,7 +145,7 @@ func TestMetrics(t *testing.T) {
 	m.StoreBreaker("default", true)
 	m.UpstreamError("unreachable")
 	m.Encrypted()
-	m.Refused("sniff_timeout")
+	m.Refused("thrift")
 	m.AccessLogDropped(3)
 	m.SpansDropped(4)
 	_, body := call(a.Public(), "GET", "/metrics")
@@ -167,7 +167,6 @@ func TestMetrics(t *testing.T) {
 		`weir_refused_connections_total{reason="thrift"} 1`,
 		`weir_snapshot_info{hash="h4sh"} 1`,
 		`weir_config_connected 0`,
-		`weir_refused_connections_total{reason="sniff_timeout"} 1`,
 		`weir_access_log_dropped_total 3`,
 		`weir_spans_dropped_total 4`,
 		`weir_connections 7`,
