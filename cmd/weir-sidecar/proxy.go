@@ -127,7 +127,7 @@ func (p *podSettings) run(ctx context.Context, log *slog.Logger, level *slog.Lev
 		})
 		s := settings{
 			snapshot: src.Current, connected: src.Connected, ready: readiness(m.engine, p.passThrough),
-			probes: p.probes, podIP: p.ip.String(), level: level,
+			probes: p.probes, podIP: p.ip.String(), level: level, namespace: p.namespace, pod: p.pod,
 		}
 		if p.passThrough {
 			s.missing = wirehttp.PassThrough

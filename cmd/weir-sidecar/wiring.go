@@ -9,12 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"weir.dev/weir/api/podspec"
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/admin"
 	"weir.dev/weir/sidecar/engine"
+	"weir.dev/weir/sidecar/telemetry"
+	"weir.dev/weir/sidecar/telemetry/trace"
 	"weir.dev/weir/sidecar/wire/listen"
 
 	wirehttp "weir.dev/weir/sidecar/wire/http"
@@ -24,14 +27,19 @@ import (
 // the app's container has exited before, as in a pod, none can be.
 const shutdownTimeout = 10 * time.Second
 
+// flushTimeout is how long lines of the access log and spans get that wait at the
+// end.
+const flushTimeout = 3 * time.Second
+
 // machine is the whole data plane: listeners lead to the server, the server asks
 // the engine's filters, and the admin shows both.
 type machine struct {
-	log     *slog.Logger
-	metrics *admin.Metrics
-	engine  *engine.Engine
-	server  *wirehttp.Server
-	admin   *admin.Admin
+	log       *slog.Logger
+	metrics   *admin.Metrics
+	telemetry *telemetry.Telemetry
+	engine    *engine.Engine
+	server    *wirehttp.Server
+	admin     *admin.Admin
 	// problems are what the listeners have seen, for reports.
 	problems problems
 
@@ -53,13 +61,20 @@ type settings struct {
 	probes    []podspec.Probe
 	podIP     string
 	level     *slog.LevelVar
+	// namespace and pod are whose spans they are; empty outside of a pod.
+	namespace, pod string
 }
 
 // newMachine puts the parts together; it must be closed.
 func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 	m := &machine{log: log, metrics: admin.NewMetrics()}
-	m.engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(m.metrics, log)})
-	s := make(m)
+	var s settings
+	m.telemetry = telemetry.New(telemetry.Options{
+		Out: os.Stdout, Version: version, Metrics: m.metrics, Log: log,
+		Resource: func() trace.Resource { return telemetry.ResourceOf(s.snapshot().GetSnapshot(), s.namespace, s.pod) },
+	})
+	m.engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(m.metrics, log), Observer: m.telemetry.Observer})
+	s = make(m)
 	m.server = wirehttp.New(wirehttp.Config{
 		Ports:           m.engine,
 		OnMissingConfig: s.missing,
@@ -67,12 +82,13 @@ func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 		Metrics:         m.metrics.Wire(m.problems.encrypted),
 	})
 	m.admin = admin.New(admin.Options{
-		Version:   version,
-		Ready:     s.ready,
-		Snapshot:  s.snapshot,
-		Connected: s.connected,
-		Metrics:   m.metrics,
-		Level:     s.level,
+		Version:     version,
+		Ready:       s.ready,
+		Snapshot:    s.snapshot,
+		Connected:   s.connected,
+		Connections: m.server.Conns,
+		Metrics:     m.metrics,
+		Level:       s.level,
 		OnDrain: func() {
 			log.Info("draining: not ready, and connections are closed after their next answer")
 			m.server.Drain()
@@ -153,4 +169,7 @@ func (m *machine) close() {
 		_ = s.Close()
 	}
 	m.engine.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	m.telemetry.Close(ctx)
 }

@@ -86,7 +86,7 @@ func (f *runFlags) run(ctx context.Context, stdin io.Reader, out io.Writer) erro
 	if f.replicas == 0 {
 		return errors.New("--replicas is 1 at least: this process counts too")
 	}
-	r.plane = plane.New(slog.New(slog.NewTextHandler(out, nil)))
+	r.plane = plane.New(slog.New(slog.NewTextHandler(out, nil)), out, version)
 	defer r.plane.Close(10 * time.Second)
 	if err := r.apply(ctx, stdin); err != nil {
 		return err

@@ -8,9 +8,11 @@ package plane
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir.dev/weir/api/snapshot"
@@ -18,6 +20,8 @@ import (
 	"weir.dev/weir/sidecar/admin"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/store/redis"
+	"weir.dev/weir/sidecar/telemetry"
+	"weir.dev/weir/sidecar/telemetry/trace"
 	wire "weir.dev/weir/sidecar/wire/http"
 	"weir.dev/weir/sidecar/wire/listen"
 )
@@ -27,24 +31,30 @@ type Plane struct {
 	Engine  *engine.Engine
 	Metrics *admin.Metrics
 
-	server *wire.Server
-	log    *slog.Logger
-	wg     sync.WaitGroup
+	telemetry *telemetry.Telemetry
+	// applied is the snapshot that serves.
+	applied atomic.Pointer[snapshot.Snapshot]
+	server  *wire.Server
+	log     *slog.Logger
+	wg      sync.WaitGroup
 	// accepting ends with Close.
 	accepting     context.Context
 	stopAccepting context.CancelFunc
 }
 
-// New makes a plane without listeners and policies.
-func New(log *slog.Logger) *Plane {
+// New makes a plane without listeners and policies. Where a snapshot asks for an
+// access log, its lines go to out.
+func New(log *slog.Logger, out io.Writer, version string) *Plane {
 	redis.LogTo(log)
-	m := admin.NewMetrics()
-	e := engine.New(engine.Options{Metrics: admin.NewStoreLog(m, log)})
-	ctx, stop := context.WithCancel(context.Background())
-	return &Plane{
-		Engine: e, Metrics: m, log: log, accepting: ctx, stopAccepting: stop,
-		server: wire.New(wire.Config{Ports: e, Logger: log, Metrics: m.Wire(nil)}),
-	}
+	p := &Plane{Metrics: admin.NewMetrics(), log: log}
+	p.telemetry = telemetry.New(telemetry.Options{
+		Out: out, Version: version, Metrics: p.Metrics, Log: log,
+		Resource: func() trace.Resource { return telemetry.ResourceOf(p.applied.Load(), "", "") },
+	})
+	p.Engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(p.Metrics, log), Observer: p.telemetry.Observer})
+	p.server = wire.New(wire.Config{Ports: p.Engine, Logger: log, Metrics: p.Metrics.Wire(nil)})
+	p.accepting, p.stopAccepting = context.WithCancel(context.Background())
+	return p
 }
 
 // Apply puts a snapshot into force; the one before goes on when it is refused.
@@ -57,6 +67,7 @@ func (p *Plane) Apply(s *snapshot.Snapshot, secrets *stream.Secrets, peers map[s
 	if err := p.Engine.Apply(s); err != nil {
 		return err
 	}
+	p.applied.Store(s)
 	p.Engine.SetPeers(peers)
 	return nil
 }
@@ -83,4 +94,7 @@ func (p *Plane) Close(grace time.Duration) {
 	defer stop()
 	_ = p.server.Shutdown(ctx) // what is cut after grace has had its time
 	p.Engine.Close()
+	flush, cancel := context.WithTimeout(context.Background(), min(grace, 3*time.Second))
+	defer cancel()
+	p.telemetry.Close(flush)
 }
