@@ -3,7 +3,6 @@
 package http1
 
 import (
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +11,6 @@ import (
 
 	"weir.dev/weir/sidecar/exchange"
 )
-
-var update = flag.Bool("update", false, "write the table of docs/conformance.md")
 
 // TestReaders: the readers of this run read what nobody can misread.
 func TestReaders(t *testing.T) {
@@ -30,7 +27,7 @@ func TestReaders(t *testing.T) {
 			if !slices.Equal(got.requests, want) || got.refused != 0 || got.answers != len(want) {
 				t.Errorf("got %v, %d answers, refused with %d; want %v", got.requests, got.answers, got.refused, want)
 			}
-			got, err = r.read([]byte(raw[:len(raw)-len(next)-3] + "X"), 2, false)
+			got, err = r.read([]byte(raw[:len(raw)-len(next)-3]+"X"), 2, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +42,8 @@ func TestReaders(t *testing.T) {
 // reader as what the filters saw.
 func TestForwarded(t *testing.T) {
 	all := readers(t)
-	table := &results{readers: all}
+	table := &results{}
+	var mu sync.Mutex
 	slots := make(chan struct{}, 16)
 	t.Run("cases", func(t *testing.T) {
 		for _, c := range corpus(t, "*.yaml") {
@@ -56,12 +54,19 @@ func TestForwarded(t *testing.T) {
 				t.Parallel()
 				slots <- struct{}{}
 				defer func() { <-slots }()
-				table.add(t, c, runCase(t, c, all))
+				p := runCase(t, c, all)
+				if !*update {
+					return
+				}
+				row := direct(t, c, p, all)
+				mu.Lock()
+				defer mu.Unlock()
+				table.rows = append(table.rows, row)
 			})
 		}
 	})
-	if !t.Failed() {
-		table.report(t)
+	if *update && !t.Failed() {
+		table.write(t, all)
 	}
 }
 
@@ -182,36 +187,18 @@ func checkVerdict(t *testing.T, c *testCase, p *proxied, whole int) {
 	}
 }
 
-// results are what the table is made of.
-type results struct {
-	readers []*reader
-
-	mu   sync.Mutex
-	rows []row
-}
-
-// row is a case in the table.
-type row struct {
-	c *testCase
-	// refused: the proxy forwarded less than the client meant.
-	refused bool
-	// direct is what each reader made of the case's own bytes.
-	direct []reading
-}
-
-// add gives the case's bytes to each reader, without the proxy.
-func (r *results) add(t *testing.T, c *testCase, p *proxied) {
-	line := row{c: c, refused: slices.ContainsFunc(p.statuses, func(s int) bool { return s >= 400 }) || c.Weir == cut}
+// direct gives the case's own bytes to each reader, without the proxy.
+func direct(t *testing.T, c *testCase, p *proxied, all []*reader) row {
+	t.Helper()
+	out := row{c: c, refused: slices.ContainsFunc(p.statuses, func(s int) bool { return s >= 400 }) || c.Weir == cut}
 	most := 0
-	for _, reader := range r.readers {
+	for _, reader := range all {
 		got, err := reader.read(c.raw(), most, true)
 		if err != nil {
 			t.Error(err)
 		}
-		line.direct = append(line.direct, got)
+		out.direct = append(out.direct, got)
 		most = max(most, got.answers)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.rows = append(r.rows, line)
+	return out
 }

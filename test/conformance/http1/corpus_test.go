@@ -43,7 +43,8 @@ type testCase struct {
 	// Requests is how many requests reach the application whole. By default 0,
 	// for forward 1 and one more for each \N in Send.
 	Requests *int `yaml:"requests"`
-	// Status are the statuses of a refusal: 400 by default.
+	// Status are the statuses of a refusal, 0 for an end without an answer: 400 by
+	// default.
 	Status []int `yaml:"status"`
 	// Origin are the answers of the application to the first requests, see
 	// unescape; \Z ends the connection. Then it answers 200 with "ok".

@@ -37,7 +37,7 @@ http {
       proxy_http_version 1.1;
       proxy_pass_request_headers off;
       proxy_ignore_client_abort on;
-      proxy_set_header X-Reader-Conn $remote_port;
+      proxy_set_header X-Reader-From $remote_addr;
       proxy_set_header X-Reader-Request "$request_method $request_uri";
     }
   }
@@ -66,7 +66,7 @@ defaults
   timeout server 20s
 frontend cases
   bind 127.0.0.1:%s
-  http-request set-header X-Reader-Conn %%[src_port]
+  http-request set-header X-Reader-From %%[src]
   http-request set-header X-Reader-Request "%%[method] %%[url]"
   http-request set-method POST
   http-request set-uri /seen

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,6 +44,15 @@ type reading struct {
 type reader struct {
 	name, addr string
 	seen       *collector
+	// conns is how many connections were made.
+	conns atomic.Uint32
+}
+
+// from is the address of the next connection: each comes from one of its own, by
+// which the collector knows it. Ports would be used again.
+func (r *reader) from() net.IP {
+	n := r.conns.Add(1)
+	return net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))
 }
 
 // quiet is how long a reader that may wait for more is given to answer more, when
@@ -54,7 +64,9 @@ const quiet = 300 * time.Millisecond
 // when no more seem to come: HAProxy drops requests that have arrived together
 // with the end.
 func (r *reader) read(raw []byte, want int, unsure bool) (reading, error) {
-	c, err := net.Dial("tcp", r.addr)
+	from := r.from()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	c, err := d.Dial("tcp", r.addr)
 	if err != nil {
 		return reading{}, fmt.Errorf("%s: %w", r.name, err)
 	}
@@ -97,7 +109,7 @@ func (r *reader) read(raw []byte, want int, unsure bool) (reading, error) {
 			break
 		}
 	}
-	out.requests = r.seen.take(c.LocalAddr().(*net.TCPAddr).Port)
+	out.requests = r.seen.take(from.String())
 	return out, nil
 }
 
@@ -117,11 +129,11 @@ func statuses(b []byte) (answers, refused int) {
 
 var statusLine = regexp.MustCompile(`(?m)^HTTP/1\.[01] (\d{3})\b`)
 
-// collector keeps the requests that readers report, by the port of the client's
-// connection.
+// collector keeps the requests that readers report, by the address that
+// the connection comes from.
 type collector struct {
 	mu   sync.Mutex
-	seen map[int][]numbered
+	seen map[string][]numbered
 }
 
 // numbered is a request and its place on its connection.
@@ -130,20 +142,20 @@ type numbered struct {
 	request
 }
 
-func (c *collector) add(port int, r numbered) {
+func (c *collector) add(from string, r numbered) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.n < 0 {
-		r.n = len(c.seen[port])
+		r.n = len(c.seen[from])
 	}
-	c.seen[port] = append(c.seen[port], r)
+	c.seen[from] = append(c.seen[from], r)
 }
 
-func (c *collector) take(port int) []request {
+func (c *collector) take(from string) []request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := c.seen[port]
-	delete(c.seen, port)
+	all := c.seen[from]
+	delete(c.seen, from)
 	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Compare(a.n, b.n) })
 	var out []request
 	for _, r := range all {
@@ -152,11 +164,11 @@ func (c *collector) take(port int) []request {
 	return out
 }
 
-// Fields in which a proxy tells the collector what it has read: the port of the
-// client, the place on the connection when the proxy does not keep the order, and
+// Fields in which a proxy tells the collector what it has read: the address of
+// the client, the place on the connection when the proxy does not keep the order, and
 // "METHOD target".
 const (
-	fieldConn    = "X-Reader-Conn"
+	fieldFrom    = "X-Reader-From"
 	fieldNumber  = "X-Reader-Number"
 	fieldRequest = "X-Reader-Request"
 )
@@ -164,11 +176,6 @@ const (
 // ServeHTTP takes a report of a proxy.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	port, err := strconv.Atoi(r.Header.Get(fieldConn))
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
@@ -181,7 +188,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Reader-Escaped") != "" {
 		n.Target, _ = url.PathUnescape(n.Target)
 	}
-	c.add(port, n)
+	c.add(r.Header.Get(fieldFrom), n)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -192,7 +199,7 @@ func serve(t testing.TB, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	s := &http.Server{Handler: h, DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -207,7 +214,7 @@ func serve(t testing.TB, h http.Handler) string {
 
 // netHTTP reads with Go's server.
 func netHTTP(t testing.TB) *reader {
-	seen := &collector{seen: map[int][]numbered{}}
+	seen := &collector{seen: map[string][]numbered{}}
 	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -215,9 +222,8 @@ func netHTTP(t testing.TB) *reader {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		_, port, _ := net.SplitHostPort(r.RemoteAddr)
-		n, _ := strconv.Atoi(port)
-		seen.add(n, numbered{n: -1, request: request{Method: r.Method, Target: r.RequestURI, Body: string(body)}})
+		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		seen.add(from, numbered{n: -1, request: request{Method: r.Method, Target: r.RequestURI, Body: string(body)}})
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	return &reader{name: "net/http", addr: addr, seen: seen}
@@ -228,9 +234,7 @@ func readers(t testing.TB) []*reader {
 	t.Helper()
 	out := []*reader{netHTTP(t)}
 	for _, start := range []func(testing.TB, string) *reader{nginx, haproxy, node} {
-		// Each has a collector of its own: connections to different servers may
-		// have the same port here.
-		seen := &collector{seen: map[int][]numbered{}}
+		seen := &collector{seen: map[string][]numbered{}}
 		if r := start(t, serve(t, seen)); r != nil {
 			r.seen = seen
 			out = append(out, r)

@@ -9,12 +9,12 @@ const [host, collectorPort] = collector.split(':');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
 
 // report resolves when the collector has taken the request.
-function report(req, port, number, body) {
+function report(req, from, number, body) {
   return new Promise((resolve) => {
     const out = http.request({
       host, port: collectorPort, agent, method: 'POST', path: '/seen',
       headers: {
-        'X-Reader-Conn': port,
+        'X-Reader-From': from,
         'X-Reader-Number': number,
         'X-Reader-Escaped': '1',
         'X-Reader-Request': req.method + ' ' + escape(req.url),
@@ -27,23 +27,27 @@ function report(req, port, number, body) {
 }
 
 const server = http.createServer({ maxHeaderSize: 32768 }, (req, res) => {
-  const socket = req.socket;
-  socket.count = (socket.count || 0) + 1;
-  socket.reports = socket.reports || [];
-  const number = socket.count;
-  const port = socket.remotePort;
+  const from = req.socket.remoteAddress;
+  const read = req.socket.read_ = req.socket.read_ || [];
+  const number = read.length;
   const chunks = [];
-  req.on('data', (b) => chunks.push(b));
-  req.on('end', () => {
-    if (!req.complete) return;
-    const done = report(req, port, number, Buffer.concat(chunks));
-    socket.reports.push(done);
-    done.then(() => { res.statusCode = 204; res.end(); });
+  const done = new Promise((resolve) => {
+    req.on('data', (b) => chunks.push(b));
+    req.on('end', () => {
+      if (!req.complete) return resolve();
+      report(req, from, number, Buffer.concat(chunks)).then(() => {
+        res.statusCode = 204;
+        res.end();
+        resolve();
+      });
+    });
   });
+  read.push({ req, done });
 });
-// What was read before must be known before the connection ends.
+// What was read whole before must be known before the connection ends.
 server.on('clientError', (err, socket) => {
-  Promise.all(socket.reports || []).then(() => {
+  const whole = (socket.read_ || []).filter((r) => r.req.complete);
+  Promise.all(whole.map((r) => r.done)).then(() => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
     else socket.destroy();
   });
