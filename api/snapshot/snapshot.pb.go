@@ -463,7 +463,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16, 0}
 }
 
 type Redis_Mode int32
@@ -515,7 +515,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21, 0}
 }
 
 type Snapshot struct {
@@ -1354,7 +1354,9 @@ type Limit struct {
 	// Of a request, in units of the limit; 0: 1.
 	Cost uint64 `protobuf:"varint,12,opt,name=cost,proto3" json:"cost,omitempty"`
 	// By key.
-	Overrides     []*Override `protobuf:"bytes,13,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	Overrides []*Override `protobuf:"bytes,13,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// Absent: none.
+	Penalty       *Penalty `protobuf:"bytes,14,opt,name=penalty,proto3" json:"penalty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1480,6 +1482,74 @@ func (x *Limit) GetOverrides() []*Override {
 	return nil
 }
 
+func (x *Limit) GetPenalty() *Penalty {
+	if x != nil {
+		return x.Penalty
+	}
+	return nil
+}
+
+// A ban of keys that go on after many denials.
+type Penalty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Denials       uint64                 `protobuf:"varint,1,opt,name=denials,proto3" json:"denials,omitempty"`
+	WithinSeconds uint64                 `protobuf:"varint,2,opt,name=within_seconds,json=withinSeconds,proto3" json:"within_seconds,omitempty"`
+	BanSeconds    uint64                 `protobuf:"varint,3,opt,name=ban_seconds,json=banSeconds,proto3" json:"ban_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Penalty) Reset() {
+	*x = Penalty{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Penalty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Penalty) ProtoMessage() {}
+
+func (x *Penalty) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Penalty.ProtoReflect.Descriptor instead.
+func (*Penalty) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Penalty) GetDenials() uint64 {
+	if x != nil {
+		return x.Denials
+	}
+	return 0
+}
+
+func (x *Penalty) GetWithinSeconds() uint64 {
+	if x != nil {
+		return x.WithinSeconds
+	}
+	return 0
+}
+
+func (x *Penalty) GetBanSeconds() uint64 {
+	if x != nil {
+		return x.BanSeconds
+	}
+	return 0
+}
+
 // Another limit for one key.
 type Override struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1495,7 +1565,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1577,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1590,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Override) GetKey() []string {
@@ -1556,7 +1626,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1638,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1651,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -1624,7 +1694,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1706,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1719,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -1683,7 +1753,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1765,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1778,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -1736,7 +1806,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1818,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1831,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1794,7 +1864,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1876,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1889,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -1920,7 +1990,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2002,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2015,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -1967,7 +2037,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2049,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2062,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Store) GetName() string {
@@ -2031,7 +2101,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2113,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2126,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -2106,7 +2176,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2188,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2201,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TLS) GetServerName() string {
@@ -2218,7 +2288,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
 	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
-	"\x04kind\"\x83\x04\n" +
+	"\x04kind\"\xb8\x04\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -2233,7 +2303,13 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	" \x01(\x0e2\x17.weir.snapshot.v1.ScopeR\x05scope\x12!\n" +
 	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\x12\x12\n" +
 	"\x04cost\x18\f \x01(\x04R\x04cost\x128\n" +
-	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\"H\n" +
+	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\x123\n" +
+	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\"k\n" +
+	"\aPenalty\x12\x18\n" +
+	"\adenials\x18\x01 \x01(\x04R\adenials\x12%\n" +
+	"\x0ewithin_seconds\x18\x02 \x01(\x04R\rwithinSeconds\x12\x1f\n" +
+	"\vban_seconds\x18\x03 \x01(\x04R\n" +
+	"banSeconds\"H\n" +
 	"\bOverride\x12\x10\n" +
 	"\x03key\x18\x01 \x03(\tR\x03key\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x04R\x05limit\x12\x14\n" +
@@ -2337,7 +2413,7 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
@@ -2360,28 +2436,29 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(*RateLimitPolicy)(nil), // 18: weir.snapshot.v1.RateLimitPolicy
 	(*Exemption)(nil),       // 19: weir.snapshot.v1.Exemption
 	(*Limit)(nil),           // 20: weir.snapshot.v1.Limit
-	(*Override)(nil),        // 21: weir.snapshot.v1.Override
-	(*Match)(nil),           // 22: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 23: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 24: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 25: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 26: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 27: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 28: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 29: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 30: weir.snapshot.v1.TLS
+	(*Penalty)(nil),         // 21: weir.snapshot.v1.Penalty
+	(*Override)(nil),        // 22: weir.snapshot.v1.Override
+	(*Match)(nil),           // 23: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),       // 24: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),       // 25: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),     // 26: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),         // 27: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),        // 28: weir.snapshot.v1.ClientIP
+	(*Store)(nil),           // 29: weir.snapshot.v1.Store
+	(*Redis)(nil),           // 30: weir.snapshot.v1.Redis
+	(*TLS)(nil),             // 31: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
 	14, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
 	15, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
 	18, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	28, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	29, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
 	10, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
 	11, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
 	12, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
 	13, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
 	6,  // 8: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	30, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	31, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
 	0,  // 10: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
 	17, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
 	16, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
@@ -2389,26 +2466,27 @@ var file_snapshot_snapshot_proto_depIdxs = []int32{
 	1,  // 14: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
 	2,  // 15: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
 	19, // 16: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	25, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	22, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	26, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	26, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	23, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	27, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
 	3,  // 20: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
 	4,  // 21: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
 	5,  // 22: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	21, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	23, // 24: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	24, // 25: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	25, // 26: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	7,  // 27: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	27, // 28: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	29, // 29: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	8,  // 30: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	30, // 31: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	22, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	21, // 24: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	24, // 25: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	25, // 26: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	26, // 27: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	7,  // 28: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	28, // 29: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	30, // 30: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	8,  // 31: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	31, // 32: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -2420,10 +2498,10 @@ func file_snapshot_snapshot_proto_init() {
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[13].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[14].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[17].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[18].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
@@ -2436,7 +2514,7 @@ func file_snapshot_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,6 +19,8 @@ const (
 	// FeatureRateLimit2 is exemptions, costs, overrides, X-RateLimit fields and the
 	// keys queryParam and cookie.
 	FeatureRateLimit2 = "ratelimit/v2"
+	// FeaturePenalty is bans after denials.
+	FeaturePenalty = "ratelimit/penalty"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
@@ -38,7 +40,13 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 	if needsRateLimit2(p) {
 		out = append(out, FeatureRateLimit2)
 	}
-	return out
+	for _, l := range p.GetLimits() {
+		if l.GetPenalty() != nil {
+			out = append(out, FeaturePenalty)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func needsRateLimit2(p *snapshot.RateLimitPolicy) bool {

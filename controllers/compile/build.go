@@ -115,18 +115,34 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 	out.Key, order = b.key()
 	out.Cost = b.cost(out)
 	out.Overrides = b.overrides(out, order)
+	out.Penalty = b.penalty()
 	return out
 }
 
-func (b *limitBuilder) window() uint64 {
-	d, err := b.spec.Window.AsDuration()
+func (b *limitBuilder) window() uint64 { return b.seconds("window", "A window", b.spec.Window) }
+
+// seconds reads a duration that is counted in whole seconds.
+func (b *limitBuilder) seconds(field, what string, w v1alpha1.WholeSeconds) uint64 {
+	d, err := w.AsDuration()
 	switch {
 	case err != nil || d < time.Second || d%time.Second != 0:
-		b.invalid("window", "%q is not whole seconds, 1s at the least.", b.spec.Window)
+		b.invalid(field, "%q is not whole seconds, 1s at the least.", w)
 	case d > maxWindow:
-		b.invalid("window", "A window is 366 days (8784h) at the most: shorten it.")
+		b.invalid(field, "%s is 366 days (8784h) at the most: shorten it.", what)
 	}
 	return uint64(d / time.Second)
+}
+
+func (b *limitBuilder) penalty() *snapshot.Penalty {
+	p := b.spec.Penalty
+	if p == nil {
+		return nil
+	}
+	return &snapshot.Penalty{
+		Denials:       uint64(p.Denials),
+		WithinSeconds: b.seconds("penalty.within", "The time within which denials are counted", p.Within),
+		BanSeconds:    b.seconds("penalty.ban", "A ban", p.Ban),
+	}
 }
 
 // key returns the members in the order of the snapshot, and for each where it is in

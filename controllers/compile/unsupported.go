@@ -65,7 +65,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 		{l.Accuracy == v1alpha1.AccuracyLeased, "accuracy"},
 		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
 		{l.Replays == v1alpha1.ReplaysFree, "replays"},
-		{l.Penalty != nil, "penalty"},
 	} {
 		if f.set {
 			out = append(out, path+"."+f.name)

@@ -72,6 +72,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 		Namespace: b.snap.GetWorkload().GetNamespace(),
 		Slot:      slotRateLimit,
 		Table:     func(id string) ratelimit.Table { return b.e.tables.Table(id) },
+		Bans:      func(id string) ratelimit.Bans { return b.e.tables.Bans(id) },
 		WouldDeny: func(id string) *atomic.Uint64 { b.limits[id] = true; return b.e.shadowOf(id) },
 		Peers:     b.e.peersOf(name),
 	}
@@ -84,6 +85,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 			return refusePolicy(name, "store %q is not in the snapshot.", p.GetStore())
 		}
 		env.Store = s.ratelimit()
+		env.Denials = func(id string) ratelimit.Denials { return b.e.tables.Denials(id, s.redis) }
 	} else if hasClusterScope(p) {
 		return refusePolicy(name, "A limit has scope Cluster, but the policy names no store.")
 	}

@@ -97,7 +97,7 @@ func New(opts Options) *Engine {
 
 // Features are what this engine can enforce, for Hello.
 func Features() []string {
-	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureUpgrade}
+	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureUpgrade}
 }
 
 // Port returns what governs a container port, see exchange.Ports.

@@ -272,7 +272,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestFeatures(t *testing.T) {
-	if diff := cmp.Diff([]string{"h2c", "proxy/v1", "ratelimit/v1", "ratelimit/v2", "upgrade"}, engine.Features()); diff != "" {
+	if diff := cmp.Diff([]string{"h2c", "proxy/v1", "ratelimit/penalty", "ratelimit/v1", "ratelimit/v2", "upgrade"}, engine.Features()); diff != "" {
 		t.Error(diff)
 	}
 }

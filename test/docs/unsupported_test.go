@@ -28,7 +28,6 @@ var unsupported = map[string]string{
 	"spec.limits[].accuracy":              `{limits: [{name: a, limit: 1, window: 1s, algorithm: TokenBucket, accuracy: Leased}]}`,
 	"spec.limits[].cost.responseHeader":   `{limits: [{name: a, limit: 9, window: 1s, cost: {responseHeader: X-Cost}}]}`,
 	"spec.limits[].replays":               `{limits: [{name: a, limit: 1, window: 1s, replays: Free}]}`,
-	"spec.limits[].penalty":               `{limits: [{name: a, limit: 1, window: 1s, penalty: {denials: 1, within: 1s, ban: 1s}}]}`,
 	"spec.response.thrift.exceptionCode":  `{response: {thrift: {exceptionCode: 7}}}`,
 	"spec.response.thrift.exceptionField": `{response: {thrift: {exceptionField: 1}}}`,
 	"spec.response.thrift.onewayMethods":  `{response: {thrift: {onewayMethods: [m]}}}`,

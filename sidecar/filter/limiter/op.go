@@ -24,6 +24,8 @@ type Op struct {
 	Rule   *Rule
 	Key    Key
 	Shadow bool
+	// Penalty may be nil.
+	Penalty *Penalty
 	// Decision is set by the store.
 	Decision Decision
 }

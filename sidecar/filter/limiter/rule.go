@@ -127,6 +127,8 @@ func (r *Rule) Share(n uint32) Rule {
 // Decision is what a rule says to one request, and where its key stands after.
 type Decision struct {
 	Allowed bool
+	// Banned: a penalty holds, whatever the rule says.
+	Banned bool
 	// Remaining units that would be allowed at once.
 	Remaining uint64
 	// Retry is how long until a request can be allowed, in µs; 0 while Remaining is
@@ -151,6 +153,8 @@ type State struct {
 	level float64
 	// count of a fixed window.
 	count uint64
+	// until is when a ban ends, 0 when there is none: a penalty's state only.
+	until int64
 	// counts of the slots at-16 to at, each at its number modulo 17.
 	counts [Slots + 1]uint32
 }
@@ -206,6 +210,11 @@ func (s *State) Expired(now int64) bool {
 		return float64(now-s.at) >= s.level
 	case FixedWindow:
 		return now/max(s.unit, 1) > s.at
+	case strikes:
+		if s.until != 0 {
+			return s.until <= now
+		}
+		return now/max(s.unit, 1) > s.at+Slots
 	default:
 		return true
 	}

@@ -53,6 +53,9 @@ type limit struct {
 	overrides []terms // by key
 	quoted    string  // its name in RateLimit
 	table     Table
+	penalty   *limiter.Penalty // may be nil
+	bans      Bans
+	denials   Denials
 	wouldDeny *atomic.Uint64
 	metrics   LimitMetrics
 }
@@ -133,6 +136,16 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	}
 	if c.overrides, err = f.compileOverrides(l, &f.specs[c.spec]); err != nil {
 		return limit{}, err
+	}
+	if p := l.GetPenalty(); p != nil {
+		penalty, err := limiter.NewPenalty(p.GetDenials(), p.GetWithinSeconds(), p.GetBanSeconds())
+		if err != nil {
+			return limit{}, fmt.Errorf("penalty: %w", err)
+		}
+		c.penalty, c.bans = &penalty, f.env.Bans(c.id)
+	}
+	if c.shared {
+		c.denials = f.env.Denials(c.id)
 	}
 	c.table = f.env.Table(c.id)
 	c.wouldDeny = f.env.WouldDeny(c.id)

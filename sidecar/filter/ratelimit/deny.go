@@ -15,6 +15,8 @@ import (
 const (
 	// TypeQuotaExceeded is registered by the RateLimit fields' draft.
 	TypeQuotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	// TypeAbnormalUsage is a limit's penalty; registered there too.
+	TypeAbnormalUsage = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
 	// TypeStoreUnavailable is failurePolicy Closed.
 	TypeStoreUnavailable = "https://weir.dev/problems/store-unavailable"
 	// TypeMissingKey is onMissingKey Deny.
@@ -41,6 +43,12 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 		word := "Limit"
 		if detail.Len() > 0 {
 			word = "; limit"
+		}
+		if p := h.limit.penalty; h.d.Banned {
+			d.Type, d.Title = TypeAbnormalUsage, "Abnormal Usage Detected"
+			fmt.Fprintf(&detail, "%s %s denies everything for %d s after %d denial%s within %d s",
+				word, h.limit.name, p.Ban()/1e6, p.Denials(), plural(p.Denials()), p.Within()/1e6)
+			continue
 		}
 		// Named by what was published, also while this pod's share holds.
 		n := h.terms.rule.Limit()

@@ -70,7 +70,7 @@ func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 	}
 	denied := f.takeLocal(s, false, FromMemory)
 	closed := false
-	if !denied && len(s.ops) > 0 {
+	if !denied {
 		denied, closed = f.takeShared(x, s)
 	}
 	if denied || closed {
@@ -117,23 +117,21 @@ func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
 			continue
 		}
 		s.hits = append(s.hits, hit{limit: l, terms: t, key: k.key, rule: t.rule})
-		if l.shared {
-			s.ops = append(s.ops, limiter.Op{ID: l.id, Rule: &t.rule, Key: k.key, Shadow: l.shadow})
-		}
 	}
 	return nil
 }
 
-// takeLocal asks the tables of the hits that are, or are not, shared. Once one
-// has denied, the others are asked without spending: their answer is shown.
+// takeLocal asks the tables of the hits that are, or are not, shared and have no
+// decision yet. Once one has denied, the others are asked without spending: their
+// answer is shown.
 func (f *Filter) takeLocal(s *scratch, shared bool, source Source) (denied bool) {
 	for i := range s.hits {
 		h := &s.hits[i]
-		if h.limit.shared != shared {
+		if h.limit.shared != shared || h.decided {
 			continue
 		}
 		spend := h.limit.shadow || !denied
-		h.d = h.limit.table.Take(h.key, &h.rule, spend)
+		h.d = h.limit.take(h.key, &h.rule, spend)
 		h.decided, h.source = true, source
 		if h.limit.shadow {
 			continue
@@ -144,9 +142,41 @@ func (f *Filter) takeLocal(s *scratch, shared bool, source Source) (denied bool)
 	return denied
 }
 
-// takeShared asks the store, and does what the failure policy says when it has no
-// answer.
+// take asks the limit's table, penalty first.
+func (l *limit) take(key limiter.Key, r *limiter.Rule, spend bool) limiter.Decision {
+	if l.penalty == nil {
+		return l.table.Take(key, r, spend)
+	}
+	if left := l.bans.Banned(key, l.penalty); left > 0 {
+		return limiter.BannedFor(left)
+	}
+	d := l.table.Take(key, r, spend)
+	if !d.Allowed {
+		if left := l.bans.Strike(key, l.penalty); left > 0 {
+			return limiter.BannedFor(left)
+		}
+	}
+	return d
+}
+
+// takeShared asks the store, unless it is known already that it denies, and does
+// what the failure policy says when it has no answer.
 func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bool) {
+	for i := range s.hits {
+		h := &s.hits[i]
+		if !h.limit.shared {
+			continue
+		}
+		if d, ok := h.limit.denials.Get(h.key, &h.terms.rule, h.limit.penalty); ok {
+			h.d, h.decided, h.source = d, true, FromDenyCache
+			denied = denied || !h.limit.shadow
+			continue
+		}
+		s.ops = append(s.ops, limiter.Op{ID: h.limit.id, Rule: &h.terms.rule, Key: h.key, Shadow: h.limit.shadow, Penalty: h.limit.penalty})
+	}
+	if denied || len(s.ops) == 0 {
+		return denied, false
+	}
 	ctx := x.Context
 	if ctx == nil {
 		ctx = context.Background()
@@ -157,12 +187,19 @@ func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bo
 	op := 0
 	for i := range s.hits {
 		h := &s.hits[i]
-		if !h.limit.shared {
+		if !h.limit.shared || h.decided {
 			continue
 		}
 		h.d, h.decided, h.source = s.ops[op].Decision, true, FromStore
-		denied = denied || !h.limit.shadow && !h.d.Allowed
 		op++
+		if h.d.Allowed {
+			continue
+		}
+		denied = denied || !h.limit.shadow
+		// A denial that a penalty counts has to reach the store.
+		if h.d.Banned || h.limit.penalty == nil {
+			h.limit.denials.Put(h.key, &h.terms.rule, h.limit.penalty, h.d)
+		}
 	}
 	return denied, false
 }
@@ -171,7 +208,7 @@ func (f *Filter) failed(s *scratch) (denied, closed bool) {
 	if f.open || f.closed {
 		for i := range s.hits {
 			h := &s.hits[i]
-			if !h.limit.shared {
+			if !h.limit.shared || h.decided {
 				continue
 			}
 			h.source = FailedOpen
@@ -210,6 +247,9 @@ func (f *Filter) count(s *scratch, closed bool) {
 	for i := range s.hits {
 		h := &s.hits[i]
 		l := h.limit
+		if h.d.Banned {
+			h.source = FromBan
+		}
 		switch {
 		case !h.decided:
 			if h.source == FailedClosed && !l.shadow {

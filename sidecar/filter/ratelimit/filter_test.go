@@ -56,6 +56,8 @@ func (w *world) env() ratelimit.Env {
 	e := ratelimit.Env{
 		Namespace: "shop",
 		Table:     func(id string) ratelimit.Table { return w.tables.Table(id) },
+		Bans:      func(id string) ratelimit.Bans { return w.tables.Bans(id) },
+		Denials:   func(id string) ratelimit.Denials { return w.tables.Denials(id, nil) },
 		WouldDeny: func(id string) *atomic.Uint64 {
 			if w.shadows[id] == nil {
 				w.shadows[id] = new(atomic.Uint64)
@@ -99,11 +101,27 @@ func (s *sharedStore) Take(_ context.Context, ops []limiter.Op) error {
 	for _, spend := range []bool{false, true} {
 		for i := range ops {
 			op := &ops[i]
-			op.Decision = s.w.tables.Table("shared/"+op.ID).Take(op.Key, op.Rule, spend && (op.Shadow || !denied))
+			op.Decision = s.take(op, spend && (op.Shadow || !denied), spend)
 			denied = denied || !op.Decision.Allowed && !op.Shadow
 		}
 	}
 	return nil
+}
+
+func (s *sharedStore) take(op *limiter.Op, spend, last bool) limiter.Decision {
+	table, bans := s.w.tables.Table("shared/"+op.ID), s.w.tables.Bans("shared/"+op.ID)
+	if op.Penalty != nil {
+		if left := bans.Banned(op.Key, op.Penalty); left > 0 {
+			return limiter.BannedFor(left)
+		}
+	}
+	d := table.Take(op.Key, op.Rule, spend)
+	if op.Penalty != nil && last && !d.Allowed {
+		if left := bans.Strike(op.Key, op.Penalty); left > 0 {
+			return limiter.BannedFor(left)
+		}
+	}
+	return d
 }
 
 func (w *world) filter(t testing.TB, p *snapshot.RateLimitPolicy) *ratelimit.Filter {
@@ -397,5 +415,5 @@ func TestLabels(t *testing.T) {
 	for s := ratelimit.FromMemory; s <= ratelimit.FromMissingKey; s++ {
 		names = append(names, s.String())
 	}
-	want(t, strings.Join(names, " "), "allowed denied would_deny memory store fallback fail_open fail_closed missing_key")
+	want(t, strings.Join(names, " "), "allowed denied would_deny memory store fallback fail_open fail_closed deny_cache ban missing_key")
 }

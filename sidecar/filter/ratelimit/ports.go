@@ -23,6 +23,18 @@ type Table interface {
 	Refund(key limiter.Key, r *limiter.Rule, receipt int64)
 }
 
+// Bans counts denials of one limit by itself, in memory. See memory.Table.
+type Bans interface {
+	Banned(key limiter.Key, p *limiter.Penalty) int64
+	Strike(key limiter.Key, p *limiter.Penalty) int64
+}
+
+// Denials remembers what the store has denied of one limit. See memory.Denials.
+type Denials interface {
+	Get(key limiter.Key, r *limiter.Rule, p *limiter.Penalty) (limiter.Decision, bool)
+	Put(key limiter.Key, r *limiter.Rule, p *limiter.Penalty, d limiter.Decision)
+}
+
 // Outcome is what a limit said.
 type Outcome uint8
 
@@ -53,13 +65,17 @@ const (
 	// FailedOpen and FailedClosed: the failure policy, the store being away.
 	FailedOpen
 	FailedClosed
+	// FromDenyCache: what the store has denied until a time that has not come.
+	FromDenyCache
+	// FromBan: the limit's penalty holds.
+	FromBan
 	// FromMissingKey: onMissingKey Deny.
 	FromMissingKey
 )
 
 // String is the source as a metric's label.
 func (s Source) String() string {
-	return [...]string{"memory", "store", "fallback", "fail_open", "fail_closed", "missing_key"}[s]
+	return [...]string{"memory", "store", "fallback", "fail_open", "fail_closed", "deny_cache", "ban", "missing_key"}[s]
 }
 
 // Metrics gives out the counters of a limit, once for each compiled filter.
@@ -72,7 +88,7 @@ type LimitMetrics interface {
 	Decided(o Outcome, s Source)
 }
 
-// Env is what a filter works with; every member but Store and Metrics is needed.
+// Env is what a filter works with; every member but Store, Denials and Metrics is needed.
 type Env struct {
 	Namespace string
 	// Slot of the exchange's state that is the filter's.
@@ -82,6 +98,11 @@ type Env struct {
 	Store Store
 	// Table returns the table of a limit, the same for each call.
 	Table func(id string) Table
+	// Bans likewise.
+	Bans func(id string) Bans
+	// Denials likewise, of this Store: another one knows nothing of them. It is
+	// needed with a Store.
+	Denials func(id string) Denials
 	// WouldDeny returns a shadow limit's count, the same for each call.
 	WouldDeny func(id string) *atomic.Uint64
 	// Peers is how many ready pods share the policy; 0 counts as 1.

@@ -3,6 +3,7 @@
 package memory
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -32,8 +33,10 @@ type Store struct {
 	wg   sync.WaitGroup
 	once sync.Once
 
-	mu     sync.Mutex
-	tables map[string]*Table
+	mu      sync.Mutex
+	tables  map[string]*Table
+	bans    map[string]*Table
+	denials map[string]*Denials
 }
 
 // New returns a store whose sweeper runs until Close.
@@ -44,7 +47,8 @@ func New(opts Options) *Store {
 	if opts.Now == nil {
 		opts.Now = monotonic()
 	}
-	s := &Store{opts: opts, done: make(chan struct{}), tables: map[string]*Table{}}
+	s := &Store{opts: opts, done: make(chan struct{}), tables: map[string]*Table{},
+		bans: map[string]*Table{}, denials: map[string]*Denials{}}
 	s.wg.Go(s.sweep)
 	return s
 }
@@ -59,25 +63,46 @@ func monotonic() func() int64 {
 
 // Table returns the table of a limit, the same one until Retain drops it.
 func (s *Store) Table(id string) *Table {
+	return got(s, s.tables, id, newTable)
+}
+
+// Bans returns the table of the keys that a limit has denied or banned, likewise.
+func (s *Store) Bans(id string) *Table {
+	return got(s, s.bans, id, newTable)
+}
+
+// Denials returns what is known of a limit's denials by the store of, likewise.
+// Another store knows of none.
+func (s *Store) Denials(id string, of any) *Denials {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tables[id]
+	d := s.denials[id]
+	if d == nil || d.of != of {
+		d = &Denials{now: s.opts.Now, of: of}
+		s.denials[id] = d
+	}
+	return d
+}
+
+func got[T any](s *Store, all map[string]*T, id string, make func(Options) *T) *T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := all[id]
 	if t == nil {
-		t = newTable(s.opts)
-		s.tables[id] = t
+		t = make(s.opts)
+		all[id] = t
 	}
 	return t
 }
 
-// Retain drops the tables of all limits but those for which keep is true.
+// Retain drops what belongs to all limits but those for which keep is true.
 func (s *Store) Retain(keep func(id string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range s.tables {
-		if !keep(id) {
-			delete(s.tables, id)
-		}
-	}
+	drop := func(id string) bool { return !keep(id) }
+	maps.DeleteFunc(s.tables, func(id string, _ *Table) bool { return drop(id) })
+	maps.DeleteFunc(s.bans, func(id string, _ *Table) bool { return drop(id) })
+	maps.DeleteFunc(s.denials, func(id string, _ *Denials) bool { return drop(id) })
 }
 
 // Close ends the sweeper. Tables can still be used.
@@ -101,12 +126,20 @@ func (s *Store) sweep() {
 	}
 }
 
-func (s *Store) all() []*Table {
+type sweeper interface{ Sweep() }
+
+func (s *Store) all() []sweeper {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*Table, 0, len(s.tables))
+	var all []sweeper
 	for _, t := range s.tables {
 		all = append(all, t)
+	}
+	for _, t := range s.bans {
+		all = append(all, t)
+	}
+	for _, d := range s.denials {
+		all = append(all, d)
 	}
 	return all
 }

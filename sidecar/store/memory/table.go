@@ -83,6 +83,30 @@ func (t *Table) Refund(key limiter.Key, r *limiter.Rule, receipt int64) {
 	r.Refund(&t.overflow.state, t.now(), receipt)
 }
 
+// Banned is how long, in µs, key is banned yet.
+func (t *Table) Banned(key limiter.Key, p *limiter.Penalty) int64 {
+	s := &t.shards[int(key[0])%shards]
+	s.Lock()
+	defer s.Unlock()
+	if i, ok := s.index[key]; ok {
+		return p.Banned(&s.states[i], t.now())
+	}
+	return 0
+}
+
+// Strike counts a denial of key, and returns how long it is banned for it, in µs. A
+// key that finds no room is not banned: it would be with all others that do not.
+func (t *Table) Strike(key limiter.Key, p *limiter.Penalty) int64 {
+	s := &t.shards[int(key[0])%shards]
+	s.Lock()
+	defer s.Unlock()
+	now := t.now()
+	if state := t.state(s, key, now); state != nil {
+		return p.Strike(state, now)
+	}
+	return 0
+}
+
 // Sweep forgets keys that count nothing any more.
 func (t *Table) Sweep() {
 	for i := range t.shards {

@@ -1,11 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The algorithms of sidecar/filter/limiter, step by step; see there for why.
 --
--- KEYS: one for each limit, all of one slot in a cluster.
--- ARGV: 'take' or 'refund', then for each key: algorithm, limit, window in µs,
--- burst, 1 for a shadow (take) or the receipt (refund), and the cost.
--- Reply to take: for each key `allowed remaining retry reset receipt `, in one
--- string, since numbers in replies lose their fraction and times are in µs.
+-- KEYS: one for each limit, then one for the bans of each limit with a penalty; all
+-- of one slot in a cluster.
+-- ARGV: 'take' or 'refund', then for each limit: algorithm, limit, window in µs,
+-- burst, 1 for a shadow (take) or the receipt (refund), the cost, and the penalty's
+-- denials (0: none), window and ban in µs.
+-- Reply to take: for each limit `allowed remaining retry reset receipt `, allowed
+-- being 2 for a ban, in one string, since numbers in replies lose their fraction and
+-- times are in µs.
 local t = redis.call('TIME')
 local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0)
 
@@ -104,7 +107,34 @@ local function set(key, value, ttl)
   redis.call('SET', key, value, 'PX', ceil(ttl / 1000) + 1000)
 end
 
-local function arg(i, n) return tonumber(ARGV[(i - 1) * 6 + 1 + n]) end
+local FIELDS = 9
+local limits = (#ARGV - 1) / FIELDS
+local function arg(i, n) return tonumber(ARGV[(i - 1) * FIELDS + 1 + n]) end
+
+-- banned is how long a key is banned yet.
+local function banned(key, ban)
+  local ends = tonumber(string.match(redis.call('GET', key) or '', '^B(%d+)$') or 0)
+  if ends <= now then return 0 end
+  if ends > now + ban then
+    ends = now + ban
+    set(key, string.format('B%.0f', ends), ban)
+  end
+  return ends - now
+end
+
+-- strike counts a denial, and returns how long the key is banned for it.
+local function strike(key, denials, within, ban)
+  local width = within / 16
+  local j = floor(now / width)
+  local counts, sum = slots(redis.call('GET', key), width, j)
+  counts[17] = (counts[17] or 0) + 1
+  if sum + 1 < denials then
+    set(key, pack_slots(counts, width, j), (j + 17) * width - now)
+    return 0
+  end
+  set(key, string.format('B%.0f', now + ban), ban)
+  return ban
+end
 
 local function refund(key, algorithm, limit, window, receipt, cost)
   local raw = redis.call('GET', key)
@@ -134,24 +164,39 @@ local function refund(key, algorithm, limit, window, receipt, cost)
 end
 
 if ARGV[1] == 'refund' then
-  for i = 1, #KEYS do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5), arg(i, 6)) end
+  for i = 1, limits do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5), arg(i, 6)) end
   return ''
 end
 
-local raws, denied = {}, false
-for i = 1, #KEYS do
+local raws, bans, ban_keys, denied = {}, {}, {}, false
+local next_ban = limits
+for i = 1, limits do
+  bans[i] = 0
+  if arg(i, 7) > 0 then
+    next_ban = next_ban + 1
+    ban_keys[i] = KEYS[next_ban]
+    bans[i] = banned(ban_keys[i], arg(i, 9))
+  end
   raws[i] = redis.call('GET', KEYS[i])
   -- A single limit needs no look ahead.
-  if #KEYS > 1 and arg(i, 5) == 0 and not denied then
-    denied = not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), false)
+  if limits > 1 and arg(i, 5) == 0 and not denied then
+    denied = bans[i] > 0 or not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), false)
   end
 end
 local reply = {}
-for i = 1, #KEYS do
+for i = 1, limits do
   local spend = arg(i, 5) == 1 or not denied
-  local allowed, remaining, retry, reset, receipt, value, ttl =
-    algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend)
-  if value then set(KEYS[i], value, ttl) end
-  reply[i] = string.format('%d %.0f %.0f %.0f %.0f ', allowed and 1 or 0, remaining, retry, reset, receipt)
+  local allowed, remaining, retry, reset, receipt, value, ttl
+  if bans[i] == 0 then
+    allowed, remaining, retry, reset, receipt, value, ttl =
+      algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend)
+    if value then set(KEYS[i], value, ttl) end
+    if not allowed and ban_keys[i] then bans[i] = strike(ban_keys[i], arg(i, 7), arg(i, 8), arg(i, 9)) end
+  end
+  if bans[i] > 0 then
+    reply[i] = string.format('2 0 %.0f %.0f 0 ', bans[i], bans[i])
+  else
+    reply[i] = string.format('%d %.0f %.0f %.0f %.0f ', allowed and 1 or 0, remaining, retry, reset, receipt)
+  end
 end
 return table.concat(reply)

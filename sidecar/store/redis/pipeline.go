@@ -214,13 +214,16 @@ func (s *Store) refund(client *conn, steps []step) {
 	}
 }
 
+// fields is how many arguments the script has for a limit.
+const fields = 9
+
 func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
-	keys := make([]string, len(ops))
-	args := make([]any, 1, 1+6*len(ops))
+	keys := make([]string, len(ops), 2*len(ops))
+	args := make([]any, 1, 1+fields*len(ops))
 	args[0] = verb
 	for i := range ops {
 		op := &ops[i]
-		keys[i] = s.key(op)
+		keys[i] = s.key(op, ":rl:")
 		last := op.Decision.Receipt
 		if verb == "take" {
 			last = 0
@@ -229,21 +232,28 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 			}
 		}
 		args = append(args, int(op.Rule.Algorithm()), op.Rule.Limit(), op.Rule.Window(), op.Rule.Burst(), last, op.Rule.Cost())
+		if p := op.Penalty; p != nil {
+			keys = append(keys, s.key(op, ":ban:"))
+			args = append(args, p.Denials(), p.Within(), p.Ban())
+		} else {
+			args = append(args, 0, 0, 0)
+		}
 	}
 	return keys, args
 }
 
-func (s *Store) key(op *limiter.Op) string {
+func (s *Store) key(op *limiter.Op, kind string) string {
 	const digits = "0123456789abcdef"
 	var b strings.Builder
-	b.Grow(len(s.opts.KeyPrefix) + len(op.ID) + 40)
+	b.Grow(len(s.opts.KeyPrefix) + len(op.ID) + 42)
 	b.WriteString(s.opts.KeyPrefix)
 	b.WriteString(":{")
 	for _, c := range op.Key {
 		b.WriteByte(digits[c>>4])
 		b.WriteByte(digits[c&15])
 	}
-	b.WriteString("}:rl:")
+	b.WriteByte('}')
+	b.WriteString(kind)
 	b.WriteString(op.ID)
 	return b.String()
 }

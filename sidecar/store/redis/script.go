@@ -42,6 +42,7 @@ func (st *step) decode() error {
 		}
 		st.ops[i].Decision = limiter.Decision{
 			Allowed:   n[0] == 1,
+			Banned:    n[0] == 2,
 			Remaining: uint64(n[1]),
 			Retry:     n[2],
 			Reset:     n[3],

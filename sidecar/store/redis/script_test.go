@@ -51,15 +51,18 @@ func TestScriptIsTheCore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		run++
 		id := "p/" + strconv.Itoa(run)
-		var state limiter.State
+		var state, bans limiter.State
+		var penalty *limiter.Penalty
 		var d limiter.Decision
 		var receipts []int64
 		now := int64(200_000_000_000_000) + rapid.Int64Range(0, 1e9).Draw(t, "start")
 		r := drawRule(t)
+		penalty = drawPenalty(t)
 		for range rapid.IntRange(1, 40).Draw(t, "requests") {
 			switch rapid.IntRange(0, 12).Draw(t, "what") {
 			case 0:
 				r, receipts = drawRule(t), nil
+				penalty = drawPenalty(t)
 			case 1:
 				now += rapid.Int64Range(-20e6, 20e6).Draw(t, "step")
 			case 2:
@@ -74,19 +77,47 @@ func TestScriptIsTheCore(t *testing.T) {
 			gap := rapid.SampledFrom([]int64{0, 0, 0, 1, d.Retry, d.Reset, r.Window() / 16, r.Window(), int64(r.Interval())}).Draw(t, "gap")
 			now += max(0, gap+rapid.Int64Range(-1, 1).Draw(t, "off"))
 			at(t, s, now)
-			ops := []limiter.Op{{ID: id, Rule: &r, Key: key(1)}}
+			ops := []limiter.Op{{ID: id, Rule: &r, Key: key(1), Penalty: penalty}}
 			if err := s.Take(context.Background(), ops); err != nil {
 				t.Fatal(err)
 			}
-			if d = r.Take(&state, now, true); d.Allowed {
+			if d = decide(&r, penalty, &state, &bans, now); d.Allowed {
 				receipts = append(receipts, d.Receipt)
 			}
 			if diff := cmp.Diff(d, ops[0].Decision); diff != "" {
-				raw, _ := s.conn.Load().Get(context.Background(), s.key(&ops[0])).Result()
+				raw, _ := s.conn.Load().Get(context.Background(), s.key(&ops[0], ":rl:")).Result()
 				t.Fatalf("at %d under %+v, stored %q (-core +script):\n%s", now, r, raw, diff)
 			}
 		}
 	})
+}
+
+// decide is what the core says, penalty first.
+func decide(r *limiter.Rule, p *limiter.Penalty, state, bans *limiter.State, now int64) limiter.Decision {
+	if p == nil {
+		return r.Take(state, now, true)
+	}
+	if left := p.Banned(bans, now); left > 0 {
+		return limiter.BannedFor(left)
+	}
+	d := r.Take(state, now, true)
+	if !d.Allowed {
+		if left := p.Strike(bans, now); left > 0 {
+			return limiter.BannedFor(left)
+		}
+	}
+	return d
+}
+
+func drawPenalty(t *rapid.T) *limiter.Penalty {
+	if rapid.Bool().Draw(t, "without penalty") {
+		return nil
+	}
+	p, err := limiter.NewPenalty(rapid.Uint64Range(1, 5).Draw(t, "denials"), rapid.Uint64Range(1, 30).Draw(t, "within"), rapid.Uint64Range(1, 30).Draw(t, "ban"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &p
 }
 
 func refund(t *rapid.T, s *Store, id string, r limiter.Rule, receipt int64) {
@@ -130,7 +161,7 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
 		}
 	}
-	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 7 {
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 10 {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }
@@ -154,7 +185,7 @@ func TestValuesAreAsBefore(t *testing.T) {
 				at(t, s, now)
 				take(t, s, op)
 			}
-			got, err := s.conn.Load().Get(t.Context(), s.key(&op)).Result()
+			got, err := s.conn.Load().Get(t.Context(), s.key(&op, ":rl:")).Result()
 			if err != nil || got != tc.want {
 				t.Errorf("got %q, %v\nwant %q", got, err, tc.want)
 			}

@@ -341,7 +341,7 @@ func TestServerErrorsFailTheCallAlone(t *testing.T) {
 	r := mustRule(t, limiter.SlidingWindow, 5, 60, 0)
 	good := limiter.Op{ID: "p/good", Rule: r, Key: key(1)}
 	bad := limiter.Op{ID: "p/bad", Rule: r, Key: key(1)}
-	if err := s.conn.Load().RPush(t.Context(), s.key(&bad), "of another kind").Err(); err != nil {
+	if err := s.conn.Load().RPush(t.Context(), s.key(&bad, ":rl:"), "of another kind").Err(); err != nil {
 		t.Fatal(err)
 	}
 	take(t, s, good)

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"weir.dev/weir/sidecar/filter/limiter"
+)
+
+// TestMiniredis: the development backend, a Lua of its own, runs the script.
+func TestMiniredis(t *testing.T) {
+	s := dial(t, options(miniredis.RunT(t).Addr()))
+	p, err := limiter.NewPenalty(2, 60, 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*limiter.Rule{
+		"sliding": mustRule(t, limiter.SlidingWindow, 3, 3600, 0),
+		"bucket":  mustRule(t, limiter.TokenBucket, 1, 3600, 3),
+		"fixed":   mustRule(t, limiter.FixedWindow, 3, 366*24*3600, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range 6 {
+				d := take(t, s, limiter.Op{ID: "p/" + name, Rule: r, Key: key(1), Penalty: &p})[0].Decision
+				if d.Allowed != (i < 3) || d.Banned != (i > 3) {
+					t.Errorf("request %d: %+v", i, d)
+				}
+			}
+		})
+	}
+}
