@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package h2c
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
+
+	wirehttp "weir.dev/weir/sidecar/wire/http"
+)
+
+var (
+	errNoAnswer = errors.New("the application did not answer in time")
+	errDeadline = errors.New("the call's deadline has passed")
+)
+
+const (
+	// deadlineSlack is how long after a call's own deadline Weir ends it: the
+	// client and the application do so first, if they can.
+	deadlineSlack = time.Second
+	// maxAttempts bounds how often a request is sent that the application says it
+	// has not processed.
+	maxAttempts = 3
+)
+
+// goAway is how net/http says that a GOAWAY does not cover the stream. It exports
+// no value for it; TestRefusedByGoAway notices when the words change.
+const goAway = "http2: Transport received Server's graceful shutdown GOAWAY"
+
+// forward sends the request to the application and its response to the client.
+func (t *stream) forward() exchange.Outcome {
+	ctx, cancel := context.WithCancelCause(t.r.Context())
+	defer cancel(nil)
+	var head, call timers
+	defer head.stop()
+	defer call.stop()
+	t.bound(&head, &call, cancel)
+	in := &interim{t: t}
+	req := t.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders:   func() { t.body.sending.Store(true) },
+		Got1xxResponse: in.got,
+	}))
+	sent := time.Now()
+	resp, outcome, err := t.roundTrip(req)
+	head.stop()
+	in.finish()
+	if err != nil {
+		return t.noResponse(context.Cause(ctx), err, outcome)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	t.body.keep.Store(false)
+	t.record.Upstream = time.Since(sent)
+	return t.relay(ctx, resp)
+}
+
+// bound ends the request when the application takes longer than the port allows
+// for the head of its response, or the call for all of it.
+func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc) {
+	if v := t.r.Header["Grpc-Timeout"]; t.grpc && len(v) == 1 {
+		if d, ok := parseTimeout(v[0]); ok && d < longest {
+			call.add(d+deadlineSlack-time.Since(t.start), func() { cancel(errDeadline) })
+		}
+	}
+	if t.port == nil {
+		return
+	}
+	if d := t.port.ResponseTimeout(t.x.Path); d > 0 {
+		begin := func() { head.add(d, func() { cancel(errNoAnswer) }) }
+		if t.body.ended.Load() || t.r.ContentLength == 0 {
+			begin()
+		} else {
+			t.body.onEnd = begin
+		}
+	}
+}
+
+// request is what the application gets.
+func (t *stream) request(ctx context.Context) *http.Request {
+	r := t.r
+	h := r.Header
+	for _, name := range [...]string{"Host", "Te", "Http2-Settings"} {
+		if v := h[name]; len(v) > 0 && (name == "Host" || rules.HopByHop(bytesOf(name), bytesOf(v[0]))) {
+			delete(h, name)
+		}
+	}
+	t.forwardedFields(h)
+	if p := t.x.Trace.Parent; len(p) > 0 {
+		h["Traceparent"] = []string{string(p)}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		// Else net/http names itself.
+		h["User-Agent"] = nil
+	}
+	req := (&http.Request{
+		Method: r.Method,
+		// Its other fields do not come through unchanged.
+		URL:           &url.URL{Scheme: "http", Host: r.Host, Opaque: "//" + r.Host + r.RequestURI},
+		Proto:         "HTTP/2.0",
+		ProtoMajor:    2,
+		Header:        h,
+		Host:          r.Host,
+		ContentLength: r.ContentLength,
+		Body:          http.NoBody,
+	}).WithContext(ctx)
+	for name := range r.Trailer {
+		if rules.HeadOnly(bytesOf(name)) {
+			continue
+		}
+		if req.Trailer == nil {
+			req.Trailer = http.Header{}
+		}
+		req.Trailer[name] = nil
+	}
+	t.body.trailer = req.Trailer
+	if t.x.Body != nil {
+		t.body.fillTrailer()
+	} else if r.ContentLength != 0 {
+		req.Body = t.body
+	}
+	return req
+}
+
+// forwardedFields says who the peer is, as every proxy does.
+func (t *stream) forwardedFields(h http.Header) {
+	if xff := h["X-Forwarded-For"]; len(xff) == 0 {
+		if t.c.peer.IsValid() {
+			h["X-Forwarded-For"] = []string{t.c.peer.String()}
+		}
+	} else {
+		xff[len(xff)-1] = appendPeer(xff[len(xff)-1], t.c.peer)
+	}
+	if _, ok := h["X-Forwarded-Proto"]; !ok {
+		h["X-Forwarded-Proto"] = []string{"http"}
+	}
+}
+
+func appendPeer(value string, peer netip.Addr) string {
+	return string(rules.AppendForwardedFor(nil, []byte(value), peer))
+}
+
+// roundTrip sends the request, again only where the application has not processed
+// it for certain. outcome is valid where there is no response.
+func (t *stream) roundTrip(req *http.Request) (*http.Response, exchange.Outcome, error) {
+	origin := t.s.origins.at(t.c.target.Upstream)
+	for attempt := 1; ; attempt++ {
+		t.rewind(req)
+		c, err := origin.conn(req.Context())
+		if err != nil {
+			if req.Context().Err() == nil {
+				err = unreachable{err}
+			}
+			return nil, exchange.NotSent, err
+		}
+		if t.x.Body == nil {
+			t.body.keep.Store(true)
+		}
+		t.body.sending.Store(false)
+		resp, err := c.RoundTrip(req)
+		if err == nil {
+			return resp, exchange.SentNoReply, nil
+		}
+		outcome := t.lost(req.Context(), err)
+		if outcome == exchange.NotSent && req.Context().Err() == nil && attempt < maxAttempts && t.again() {
+			continue
+		}
+		return nil, outcome, err
+	}
+}
+
+// lost says what has become of a request without a response.
+func (t *stream) lost(ctx context.Context, err error) exchange.Outcome {
+	var reset http2.StreamError
+	switch {
+	case ctx.Err() != nil:
+		// net/http may be writing it right now.
+		return exchange.SentNoReply
+	case !t.body.sending.Load():
+		return exchange.NotSent
+	case errors.As(err, &reset) && reset.Code == http2.ErrCodeRefusedStream:
+		return exchange.NotSent
+	case err.Error() == goAway:
+		return exchange.NotSent
+	}
+	return exchange.SentNoReply
+}
+
+// rewind puts the body at its beginning.
+func (t *stream) rewind(req *http.Request) {
+	switch {
+	case t.x.Body != nil:
+		req.Body = io.NopCloser(bytes.NewReader(t.x.Body))
+	case t.body.ended.Load():
+		req.Body = io.NopCloser(bytes.NewReader(t.body.kept))
+	}
+}
+
+// again reports whether the body can be sent once more.
+func (t *stream) again() bool {
+	return t.x.Body != nil || t.r.ContentLength == 0 || !t.body.begun.Load() || t.body.ended.Load() && !t.body.over
+}
+
+// unreachable is why there is no connection to the application.
+type unreachable struct{ error }
+
+// noResponse answers for an application that gave no response.
+func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange.Outcome {
+	if t.r.Context().Err() != nil {
+		// Nobody is there to be answered.
+		t.record.Aborted = "the client has gone"
+		t.reset = true
+		return outcome
+	}
+	if failed := t.body.failed.Load(); failed != nil {
+		t.record.Aborted = (*failed).Error()
+		t.answer(t.bodyDenial(*failed))
+		return outcome
+	}
+	reason, d := wirehttp.UpstreamClosed, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamClosed, "Upstream Closed",
+		"The application ended the request without a response; whether it has processed the request is not known.")
+	var gone unreachable
+	switch {
+	case errors.Is(cause, errDeadline):
+		reason, d = wirehttp.UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
+			"The application did not answer within the call's own timeout; whether it has processed the call is not known.")
+	case errors.Is(cause, errNoAnswer):
+		reason, d = wirehttp.UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
+			"The application did not answer within "+t.port.ResponseTimeout(t.x.Path).String()+"; whether it has processed the request is not known.")
+	case errors.As(err, &gone):
+		reason, d = wirehttp.UpstreamUnreachable, rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
+			"The application behind this sidecar does not accept connections.")
+	case outcome == exchange.NotSent:
+		reason, d = wirehttp.UpstreamUnreachable, rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
+			"The application behind this sidecar did not take the request; it has not processed it.")
+	case isInvalid(err):
+		reason, d = wirehttp.UpstreamInvalid, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamInvalid, "Invalid Upstream Response",
+			"The application's response is not HTTP/2, or its head is too long.")
+	}
+	t.record.Aborted = "the application did not answer: " + string(reason)
+	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, reason)
+	t.s.cfg.Logger.Debug("the application did not answer", "upstream", t.c.target.Upstream, "reason", reason, "error", err)
+	t.answer(d)
+	return outcome
+}
+
+// isInvalid reports whether the application broke the protocol.
+func isInvalid(err error) bool {
+	var reset http2.StreamError
+	if errors.As(err, &reset) {
+		return reset.Code == http2.ErrCodeProtocol && (reset.Cause == nil || !strings.Contains(reset.Cause.Error(), "received from peer"))
+	}
+	s := err.Error()
+	return strings.Contains(s, "malformed") || strings.Contains(s, "PROTOCOL_ERROR") || strings.Contains(s, "response header list") ||
+		strings.Contains(s, "looked like an HTTP/1.1 header")
+}
+
+// timers are stopped together.
+type timers struct {
+	mu      sync.Mutex
+	list    []*time.Timer
+	stopped bool
+}
+
+func (s *timers) add(d time.Duration, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.list = append(s.list, time.AfterFunc(d, f))
+	}
+}
+
+func (s *timers) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for _, t := range s.list {
+		t.Stop()
+	}
+}

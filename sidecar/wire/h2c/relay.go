@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package h2c
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"sync"
+
+	"golang.org/x/net/http2"
+
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
+
+	wirehttp "weir.dev/weir/sidecar/wire/http"
+)
+
+const (
+	// firstRead is how much of a response is read at once until so much has come:
+	// a stream that waits for its next message holds little.
+	firstRead, bulk = 4 << 10, 32 << 10
+)
+
+// relay sends the response on: its head with what filters have added, its body as
+// it comes, its trailers.
+func (t *stream) relay(ctx context.Context, resp *http.Response) exchange.Outcome {
+	t.x.Status = resp.StatusCode
+	t.chain.ResponseHead(&t.x)
+	h := t.header()
+	copyFields(h, resp.Header)
+	for name := range resp.Trailer {
+		h.Add("Trailer", name)
+	}
+	t.addFields(h)
+	t.w.WriteHeader(resp.StatusCode)
+	t.status = resp.StatusCode
+	if t.grpc {
+		t.grpcStatus = parseStatus(resp.Header["Grpc-Status"])
+	}
+	// Where nothing follows, the stream ends with the head, as the application's
+	// has: so it must with the Trailers-Only responses of gRPC.
+	if t.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		return exchange.Replied
+	}
+	if resp.ContentLength != 0 && !t.write(nil) {
+		return t.clientGone()
+	}
+	if err := t.relayBody(resp.Body); err != nil {
+		return t.aborted(ctx, err)
+	}
+	for name, values := range resp.Trailer {
+		if rules.HopByHop(bytesOf(name), nil) {
+			continue
+		}
+		t.w.Header()[http.TrailerPrefix+name] = values
+		if t.grpc && name == "Grpc-Status" {
+			t.grpcStatus = parseStatus(values)
+		}
+	}
+	return exchange.Replied
+}
+
+// copyFields copies what does not end here.
+func copyFields(to, from http.Header) {
+	for name, values := range from {
+		if len(values) > 0 && rules.HopByHop(bytesOf(name), bytesOf(values[0])) || name == "Transfer-Encoding" {
+			continue
+		}
+		to[name] = values
+	}
+}
+
+var errClientGone = errors.New("the client has gone, or takes nothing")
+
+// relayBody sends each piece on when it has come.
+func (t *stream) relayBody(from io.Reader) error {
+	buf := make([]byte, firstRead)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			t.record.ResponseBytes += int64(n)
+			if !t.write(buf[:n]) {
+				return errClientGone
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case n == len(buf) && n < bulk:
+			buf = make([]byte, bulk)
+		}
+	}
+}
+
+func (t *stream) clientGone() exchange.Outcome {
+	t.reset = true
+	t.record.Aborted = errClientGone.Error()
+	return exchange.Aborted
+}
+
+// aborted ends a response that the application has not ended: a gRPC call with a
+// status, all else with RST_STREAM, so that the client does not take the part for
+// the whole.
+func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
+	if err == errClientGone || t.r.Context().Err() != nil {
+		return t.clientGone()
+	}
+	if failed := t.body.failed.Load(); failed != nil {
+		t.record.Aborted = (*failed).Error()
+		t.endGRPC(denialCode(t.bodyDenial(*failed).Status), t.bodyDenial(*failed).Detail)
+		return exchange.Aborted
+	}
+	if context.Cause(ctx) == errDeadline {
+		t.record.Aborted = errDeadline.Error()
+		t.endGRPC(grpcDeadlineExceeded, "The application did not end the call within the call's own timeout.")
+		return exchange.Aborted
+	}
+	t.record.Aborted = "the application's response broke off"
+	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamAborted)
+	t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+	code := grpcUnavailable
+	var reset http2.StreamError
+	if errors.As(err, &reset) {
+		code = resetCode(reset.Code)
+	}
+	t.endGRPC(code, "The application ended the call without a status.")
+	return exchange.Aborted
+}
+
+// endGRPC ends a gRPC call whose head has been sent; other streams are reset.
+func (t *stream) endGRPC(code int, message string) {
+	if !t.grpc {
+		t.reset = true
+		return
+	}
+	t.grpcStatus = code
+	h := t.w.Header()
+	h[http.TrailerPrefix+"Grpc-Status"] = []string{strconv.Itoa(code)}
+	h[http.TrailerPrefix+"Grpc-Message"] = []string{encodeMessage(message)}
+}
+
+// maxInterim bounds the interim responses that wait for a client.
+const maxInterim = 8
+
+// interim sends on the 1xx responses to a request. They come on the goroutine that
+// reads for all requests to the application, which must not wait for one client.
+type interim struct {
+	t *stream
+
+	mu      sync.Mutex
+	waiting []interimResponse
+	// done is closed when none is left; nil while none is being sent.
+	done     chan struct{}
+	finished bool
+}
+
+type interimResponse struct {
+	code   int
+	fields http.Header
+}
+
+// got is httptrace's Got1xxResponse.
+func (in *interim) got(code int, fields textproto.MIMEHeader) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.finished || len(in.waiting) == maxInterim {
+		return nil
+	}
+	r := interimResponse{code: code, fields: http.Header{}}
+	copyFields(r.fields, http.Header(fields))
+	in.waiting = append(in.waiting, r)
+	if in.done == nil {
+		in.done = make(chan struct{})
+		go in.send()
+	}
+	return nil
+}
+
+func (in *interim) send() {
+	t := in.t
+	for {
+		in.mu.Lock()
+		if len(in.waiting) == 0 {
+			close(in.done)
+			in.done = nil
+			in.mu.Unlock()
+			return
+		}
+		r := in.waiting[0]
+		in.waiting = in.waiting[1:]
+		in.mu.Unlock()
+		h := t.w.Header()
+		for name, values := range r.fields {
+			h[name] = values
+		}
+		t.w.WriteHeader(r.code)
+		clear(h)
+	}
+}
+
+// finish waits for those that have come, before anything else is sent.
+func (in *interim) finish() {
+	in.mu.Lock()
+	in.finished = true
+	done := in.done
+	in.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package h2c
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir.dev/weir/sidecar/exchange"
+
+	wirehttp "weir.dev/weir/sidecar/wire/http"
+)
+
+// What a request says comes through, and nothing is added that is not named in
+// docs/http.md.
+func TestUnchanged(t *testing.T) {
+	var mu sync.Mutex
+	var got *http.Request
+	var gotBody string
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		got, gotBody = r, string(b)
+		mu.Unlock()
+		h := w.Header()
+		h["Date"] = nil
+		h.Set("X-Two", "1")
+		h.Add("X-Two", "2")
+		h["Content-Type"] = nil
+		w.WriteHeader(207)
+		_, _ = io.WriteString(w, "<html>")
+	})
+	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+		x.Add("RateLimit", []byte("a"))
+		return exchange.Continue
+	}, ended: make(chan struct{}, 1)}
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, addr)
+	req, _ := http.NewRequest("PATCH", "http://"+front+"/a%41//b;c?x=%zz&y", strings.NewReader("body"))
+	req.Host = "shop.example:81"
+	req.Header = http.Header{"X-A": {"1", "2"}, "Cookie": {"a=b; c=d"}, "Te": {"trailers"}, "X-Forwarded-For": {"1.2.3.4", "5.6.7.8"},
+		"User-Agent": nil, "Traceparent": {"00-1"}}
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readAll(t, resp); body != "<html>" || resp.StatusCode != 207 {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
+	if diff := cmp.Diff(http.Header{"X-Two": {"1", "2"}, "Ratelimit": {"a"}, "Content-Length": {"6"}}, resp.Header); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if got.Method != "PATCH" || got.RequestURI != "/a%41//b;c?x=%zz&y" || got.Host != "shop.example:81" || got.Proto != "HTTP/2.0" || gotBody != "body" {
+		t.Errorf("the application got %s %s %s %s %q", got.Method, got.RequestURI, got.Host, got.Proto, gotBody)
+	}
+	want := http.Header{"X-A": {"1", "2"}, "Cookie": {"a=b; c=d"}, "Te": {"trailers"}, "X-Forwarded-For": {"1.2.3.4", "5.6.7.8, 127.0.0.1"},
+		"X-Forwarded-Proto": {"http"}, "Content-Length": {"4"}, "Traceparent": {"00-1"}}
+	if diff := cmp.Diff(want, got.Header); diff != "" {
+		t.Errorf("request (-want +got):\n%s", diff)
+	}
+	<-f.ended
+	if diff := cmp.Diff([]exchange.Outcome{exchange.Replied}, f.told()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Bodies go both ways at once, piece by piece, without an end in sight.
+func TestDuplex(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		buf := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(buf)
+			if n > 0 {
+				_, _ = w.Write([]byte(strings.ToUpper(string(buf[:n]))))
+				_ = http.NewResponseController(w).Flush()
+			}
+			if err != nil {
+				w.Header().Set(http.TrailerPrefix+"X-Sum", "done")
+				return
+			}
+		}
+	})
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.Auto)}, addr)
+	pr, pw := io.Pipe()
+	req, _ := http.NewRequest("POST", "http://"+front+"/", pr)
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	for _, s := range []string{"one", "two", "three"} {
+		_, _ = io.WriteString(pw, s)
+		n, err := io.ReadAtLeast(resp.Body, buf, len(s))
+		if err != nil || string(buf[:n]) != strings.ToUpper(s) {
+			t.Fatalf("got %q, %v", buf[:n], err)
+		}
+	}
+	_ = pw.Close()
+	readAll(t, resp)
+	if got := resp.Trailer.Get("X-Sum"); got != "done" {
+		t.Errorf("trailer: %q", got)
+	}
+}
+
+func TestTrailers(t *testing.T) {
+	trailers := make(chan http.Header, 1)
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		trailers <- r.Trailer
+		w.Header().Set("Trailer", "X-Announced")
+		w.WriteHeader(200)
+		_, _ = io.WriteString(w, "x")
+		w.Header().Set("X-Announced", "1")
+		w.Header().Set(http.TrailerPrefix+"X-Sudden", "2")
+	})
+	p := onPort(exchange.H2C)
+	p.port.Identity = &exchange.Identity{Headers: []string{"x-user"}}
+	_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
+	req, _ := http.NewRequest("POST", "http://"+front+"/", io.MultiReader(strings.NewReader("abc")))
+	req.Trailer = http.Header{"X-Sum": {"7"}, "X_user": {"root"}, "X-User": {"root"}}
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, resp)
+	if diff := cmp.Diff(http.Header{"X-Announced": {"1"}, "X-Sudden": {"2"}}, resp.Trailer); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(http.Header{"X-Sum": {"7"}}, <-trailers); diff != "" {
+		t.Errorf("request (-want +got):\n%s", diff)
+	}
+}
+
+func TestInterim(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</a>")
+		w.WriteHeader(103)
+		w.Header().Set("Link", "</b>")
+		w.WriteHeader(103)
+		w.Header().Del("Link")
+		_, _ = io.WriteString(w, "end")
+	})
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, addr)
+	var links []string
+	req, _ := http.NewRequest("GET", "http://"+front+"/", nil)
+	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			links = append(links, h.Get("Link"))
+			return nil
+		},
+	}))
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, resp); got != "end" || resp.Header.Get("Link") != "" {
+		t.Errorf("got %q, %v", got, resp.Header)
+	}
+	if diff := cmp.Diff([]string{"</a>", "</b>"}, links); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNoBody(t *testing.T) {
+	for name, test := range map[string]struct {
+		method string
+		status int
+		header string
+	}{
+		"HEAD": {"HEAD", 200, "7"}, "204": {"GET", 204, ""}, "304": {"GET", 304, ""}, "empty": {"GET", 200, "0"}, "post": {"POST", 201, "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.ContentLength != 0 {
+					t.Errorf("a body of %d bytes", r.ContentLength)
+				}
+				if test.header != "" {
+					w.Header().Set("Content-Length", test.header)
+				}
+				w.WriteHeader(test.status)
+			})
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, addr)
+			req, _ := http.NewRequest(test.method, "http://"+front+"/", nil)
+			resp, err := client(t).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readAll(t, resp); got != "" || resp.StatusCode != test.status || resp.Header.Get("Content-Length") != test.header {
+				t.Errorf("got %d %q %v", resp.StatusCode, got, resp.Header)
+			}
+		})
+	}
+}
+
+func TestDenial(t *testing.T) {
+	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+		x.Add("RateLimit", []byte(`"a";r=0;t=2`))
+		x.Deny(exchange.Denial{Status: 429, Type: "urn:x", Title: "No", Detail: "say \"when\"", Limits: []string{"a"}, RetryAfter: 1500 * time.Millisecond})
+		return exchange.Respond
+	}, ended: make(chan struct{}, 9)}
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, "127.0.0.1:1")
+	c := client(t)
+	for _, method := range []string{"POST", "HEAD"} {
+		req, _ := http.NewRequest(method, "http://"+front+"/", nil)
+		if method == "POST" {
+			req, _ = http.NewRequest(method, "http://"+front+"/", strings.NewReader(strings.Repeat("x", 1<<20)))
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"type":"urn:x","title":"No","status":429,"detail":"say \"when\"","violated-policies":["a"]}` + "\n"
+		if body := readAll(t, resp); method == "POST" && body != want {
+			t.Errorf("got body %s, want %s", body, want)
+		}
+		wantHeader := http.Header{"Content-Type": {"application/problem+json"}, "Cache-Control": {"no-store"}, "Content-Length": {"93"},
+			"Retry-After": {"2"}, "Ratelimit": {`"a";r=0;t=2`}}
+		if diff := cmp.Diff(wantHeader, resp.Header); diff != "" || resp.StatusCode != 429 {
+			t.Errorf("%s: got %d (-want +got):\n%s", method, resp.StatusCode, diff)
+		}
+		<-f.ended
+	}
+	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent, exchange.NotSent}, f.told()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An application that ends its response too early ends it for the client too.
+func TestBrokenOff(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	f := &testFilter{ended: make(chan struct{}, 9)}
+	var reasons []wirehttp.UpstreamError
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f), Metrics: wirehttp.Metrics{
+		UpstreamError: func(_ uint16, r wirehttp.UpstreamError) { reasons = append(reasons, r) },
+	}}, addr)
+	resp, err := client(t).Get("http://" + front + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err == nil || string(b) != "part" {
+		t.Errorf("the client took %q for the whole: %v", b, err)
+	}
+	<-f.ended
+	if diff := cmp.Diff([]exchange.Outcome{exchange.Aborted}, f.told()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]wirehttp.UpstreamError{wirehttp.UpstreamAborted}, reasons); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A client that goes ends its request to the application.
+func TestClientGoes(t *testing.T) {
+	begun, gone := make(chan struct{}), make(chan struct{})
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		close(gone)
+	})
+	f := &testFilter{ended: make(chan struct{}, 9)}
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, addr)
+	pr, pw := io.Pipe()
+	req, _ := http.NewRequest("POST", "http://"+front+"/", pr)
+	go func() {
+		<-begun
+		_ = pw.CloseWithError(errors.New("enough"))
+	}()
+	if _, err := client(t).Do(req); err == nil {
+		t.Error("there was an answer")
+	}
+	<-gone
+	<-f.ended
+	if diff := cmp.Diff([]exchange.Outcome{exchange.SentNoReply}, f.told()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A panic in a filter ends its stream and no other, and the filters before it hear
+// of the end.
+func TestPanic(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {})
+	first := &testFilter{ended: make(chan struct{}, 9)}
+	second := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+		if string(x.Path) == "/panic" {
+			panic("a defect")
+		}
+		return exchange.Continue
+	}}
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, first, second)}, addr)
+	c := client(t)
+	if _, err := c.Get("http://" + front + "/panic"); err == nil {
+		t.Error("there was an answer")
+	}
+	<-first.ended
+	var reused bool
+	req, _ := http.NewRequest("GET", "http://"+front+"/", nil)
+	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}))
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, resp)
+	<-first.ended
+	if !reused {
+		t.Error("the connection ended with the stream")
+	}
+	if diff := cmp.Diff([]exchange.Outcome{exchange.NotSent, exchange.Replied}, first.told()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What strangers may not say is taken away, before filters look.
+func TestIdentity(t *testing.T) {
+	for name, test := range map[string]struct {
+		trusted bool
+		client  string
+		want    http.Header
+	}{
+		"stranger": {false, "127.0.0.1", http.Header{"X-Other": {"o"}, "X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Proto": {"https"}}},
+		"proxy":    {true, "9.9.9.9", http.Header{"X-User": {"u"}, "X-Other": {"o"}, "X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Proto": {"https"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan http.Header, 1)
+			addr := app(t, func(w http.ResponseWriter, r *http.Request) { got <- maps.Clone(r.Header) })
+			seen := make(chan string, 1)
+			f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
+				user, n := x.Request.Header("x-user")
+				if (n > 0) != test.trusted || test.trusted && string(user) != "u" {
+					t.Errorf("x-user: %q, %d", user, n)
+				}
+				seen <- x.Client.String() + " " + x.Protocol + " " + string(x.Method) + " " + string(x.Path) + " " + string(x.Query)
+				return exchange.Continue
+			}}
+			p := onPort(exchange.H2C, f)
+			p.port.Identity = &exchange.Identity{Headers: []string{"x-user"}}
+			if test.trusted {
+				p.port.Identity.TrustedProxies = loopback
+			}
+			_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
+			req, _ := http.NewRequest("GET", "http://"+front+"/a/../b?q", nil)
+			req.Header = http.Header{"X-User": {"u"}, "X_user": {"u"}, "X-Other": {"o"}, "X-Forwarded-For": {"9.9.9.9"}, "X-Forwarded-Proto": {"https"}, "User-Agent": nil}
+			if test.trusted {
+				req.Header.Del("X_user")
+			}
+			resp, err := client(t).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			readAll(t, resp)
+			if got, want := <-seen, test.client+" HTTP/2 GET /b q"; got != want {
+				t.Errorf("filters saw %s, want %s", got, want)
+			}
+			h := <-got
+			if diff := cmp.Diff(test.want, h); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A filter that asks for the body gets it, and the application gets it too.
+func TestNeedBody(t *testing.T) {
+	for name, test := range map[string]struct {
+		size, limit int
+		known       bool
+		want        int
+	}{
+		"known": {100, 100, true, 200}, "unknown": {100, 100, false, 200}, "large": {90_000, 100_000, false, 200}, "empty": {0, 10, true, 200},
+		"known and too long": {101, 100, true, 413}, "too long": {101, 100, false, 413}, "beyond memory": {200_000, 1 << 20, false, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := strings.Repeat("x", test.size)
+			addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+				if b, _ := io.ReadAll(r.Body); string(b) != body {
+					t.Errorf("the application got %d bytes", len(b))
+				}
+			})
+			f := &testFilter{maxBody: test.limit, ended: make(chan struct{}, 9)}
+			f.head = func(x *exchange.Exchange) exchange.Verdict { return exchange.NeedBody }
+			f.body = func(x *exchange.Exchange) exchange.Verdict {
+				if string(x.Body) != body {
+					t.Errorf("the filter got %d bytes", len(x.Body))
+				}
+				return exchange.Continue
+			}
+			s, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f), BufferedBytes: 150_000}, addr)
+			var from io.Reader = strings.NewReader(body)
+			if !test.known {
+				from = io.MultiReader(from)
+			}
+			req, _ := http.NewRequest("POST", "http://"+front+"/", from)
+			resp, err := client(t).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b := readAll(t, resp); resp.StatusCode != test.want {
+				t.Errorf("got %d %s", resp.StatusCode, b)
+			}
+			<-f.ended
+			_ = s
+		})
+	}
+}
+
+func TestMaxBody(t *testing.T) {
+	for name, known := range map[string]bool{"known": true, "unknown": false} {
+		t.Run(name, func(t *testing.T) {
+			addr := app(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			f := &testFilter{ended: make(chan struct{}, 9)}
+			p := onPort(exchange.H2C, f)
+			p.port.MaxBody = 1000
+			_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
+			c := client(t)
+			for _, size := range []int{1000, 1001} {
+				var from io.Reader = strings.NewReader(strings.Repeat("x", size))
+				if !known {
+					from = io.MultiReader(from)
+				}
+				req, _ := http.NewRequest("POST", "http://"+front+"/", from)
+				resp, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b := readAll(t, resp); (resp.StatusCode == 200) != (size == 1000) || size > 1000 && (resp.StatusCode != 413 || !strings.Contains(b, "body-too-large")) {
+					t.Errorf("%d: got %d %s", size, resp.StatusCode, b)
+				}
+			}
+		})
+	}
+}
+
+func TestResponseTimeout(t *testing.T) {
+	release := make(chan struct{})
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/slow" {
+			select {
+			case <-r.Context().Done():
+			case <-release:
+			}
+		}
+	})
+	defer close(release)
+	f := &testFilter{ended: make(chan struct{}, 9)}
+	p := onPort(exchange.H2C, f)
+	p.port.Timeouts = []exchange.RouteTimeout{{Prefix: "/slow", Response: 30 * time.Millisecond}, {Prefix: "/", Response: 0}}
+	_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
+	c := client(t)
+	for path, want := range map[string]int{"/slow": 504, "/": 200} {
+		// The body takes longer than the bound, which begins at its end.
+		pr, pw := io.Pipe()
+		time.AfterFunc(60*time.Millisecond, func() { _ = pw.Close() })
+		req, _ := http.NewRequest("POST", "http://"+front+path, pr)
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := readAll(t, resp); resp.StatusCode != want || want == 504 && !strings.Contains(b, "within 30ms") {
+			t.Errorf("%s: got %d %s", path, resp.StatusCode, b)
+		}
+		<-f.ended
+	}
+	told := f.told()
+	slices.Sort(told)
+	if diff := cmp.Diff([]exchange.Outcome{exchange.SentNoReply, exchange.Replied}, told); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package h2c
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	wirehttp "weir.dev/weir/sidecar/wire/http"
+)
+
+const (
+	// maxOriginConns bounds the connections to one application. There is one more
+	// whenever the application allows no more streams on those that there are.
+	maxOriginConns = 256
+	// originIdle is how long a connection to the application stays without a
+	// stream. It is below originPing: gRPC's servers take a ping on a connection
+	// without streams, or more than one in five minutes, for an attack.
+	originIdle = 5 * time.Minute
+	// originPing is how long the application may be silent, while it has streams,
+	// until it is asked whether it is there.
+	originPing, originPingWait = 6 * time.Minute, 20 * time.Second
+	// originWindow is how much of a response is taken that the client has not.
+	originWindow = 256 << 10
+)
+
+var errShutDown = errors.New("the proxy is ending")
+
+// origins are the applications behind this sidecar.
+type origins struct {
+	transport http.Transport
+	connect   time.Duration
+
+	mu     sync.Mutex
+	byAddr map[string]*origin
+}
+
+// origin is one of them, with its connections.
+type origin struct {
+	all     *origins
+	address string
+
+	mu     sync.Mutex
+	conns  []*http.ClientConn
+	closed bool
+	// dial is under way.
+	dial *dial
+}
+
+// dial is shared by all that wait for it.
+type dial struct {
+	done chan struct{}
+	err  error
+}
+
+func (o *origins) init(cfg *wirehttp.Config) {
+	o.byAddr = map[string]*origin{}
+	o.connect = cfg.Timeouts.Connect
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	o.transport = http.Transport{
+		Protocols:              &protocols,
+		DisableCompression:     true,
+		IdleConnTimeout:        originIdle,
+		MaxResponseHeaderBytes: int64(cfg.HeadBytes),
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := cfg.Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &smallFrames{Conn: c}, nil
+		},
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: originWindow,
+			SendPingTimeout:           originPing,
+			PingTimeout:               originPingWait,
+			WriteByteTimeout:          cfg.Timeouts.Stall,
+		},
+	}
+}
+
+func (o *origins) at(address string) *origin {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.byAddr[address]
+	if a == nil {
+		a = &origin{all: o, address: address}
+		o.byAddr[address] = a
+	}
+	return a
+}
+
+func (o *origins) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, a := range o.byAddr {
+		a.close()
+	}
+}
+
+// conn returns a connection that takes one more request: exactly one RoundTrip, or
+// Release, must follow. Its errors say that the application cannot be reached.
+func (a *origin) conn(ctx context.Context) (*http.ClientConn, error) {
+	for {
+		a.mu.Lock()
+		if c := a.free(); c != nil {
+			a.mu.Unlock()
+			return c, nil
+		}
+		d := a.dial
+		if d == nil {
+			d = &dial{done: make(chan struct{})}
+			a.dial = d
+			go a.connect(d)
+		}
+		a.mu.Unlock()
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return nil, d.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// free finds a connection, and forgets those that have ended. Where there may be no
+// more of them, it is one that makes the request wait.
+func (a *origin) free() *http.ClientConn {
+	for _, c := range a.conns {
+		if c.Reserve() == nil {
+			return c
+		}
+	}
+	a.conns = slices.DeleteFunc(a.conns, func(c *http.ClientConn) bool { return c.Err() != nil })
+	if len(a.conns) < maxOriginConns {
+		return nil
+	}
+	return slices.MinFunc(a.conns, func(x, y *http.ClientConn) int { return x.InFlight() - y.InFlight() })
+}
+
+func (a *origin) connect(d *dial) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.all.connect)
+	defer cancel()
+	c, err := a.all.transport.NewClientConn(ctx, "http", a.address)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err == nil && a.closed:
+		_ = c.Close()
+		err = errShutDown
+	case err == nil:
+		a.conns = append(a.conns, c)
+	}
+	a.dial, d.err = nil, err
+	close(d.done)
+}
+
+func (a *origin) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	for _, c := range a.conns {
+		_ = c.Close()
+	}
+	a.conns = nil
+}
