@@ -33,6 +33,7 @@ type options struct {
 	baseline, version           string
 	rounds, seconds             int
 	connections                 int
+	rate                        float64
 	scenarios, peers            string
 	write                       string
 	timeout                     time.Duration
@@ -48,6 +49,7 @@ func flags() *options {
 	flag.StringVar(&o.nginx, "nginx", "nginx", "an nginx `program`, which is the application too")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made, all proxies in turn")
 	flag.IntVar(&o.seconds, "seconds", 6, "of a measurement of the first scenario; half of it for the others")
+	flag.Float64Var(&o.rate, "rate", 1000, "requests per second of the scenario low")
 	flag.IntVar(&o.connections, "idle", 5000, "idle connections that memory is measured with; 0: not measured")
 	flag.StringVar(&o.scenarios, "scenarios", "", "ids with commas (default: all): "+strings.Join(scenarioIDs(), ","))
 	flag.StringVar(&o.peers, "peers", "", "proxies with commas (default: all that are installed): weir,baseline,weir-all,spliced,envoy,haproxy,nginx")

@@ -18,6 +18,9 @@ import (
 // scenario measures all contenders in turn, round by round, each round in another
 // order, so that what else the machine does weighs on all alike.
 func (b *bench) scenario(ctx context.Context, s scenario) error {
+	if s.open == fixed {
+		s.title = fmt.Sprintf(s.title, b.rate)
+	}
 	var take []*contender
 	for _, c := range b.all {
 		if s.variants || !c.variant {
@@ -57,7 +60,13 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 // rates are those of an open loop, for each contender; nil for a closed one.
 func (b *bench) rates(s scenario, take []*contender) ([]float64, error) {
 	out := make([]float64, len(take))
-	if s.open == closed {
+	switch s.open {
+	case closed:
+		return out, nil
+	case fixed:
+		for i := range out {
+			out[i] = b.rate
+		}
 		return out, nil
 	}
 	get, ok := b.report.Section(report.Get)

@@ -40,6 +40,8 @@ const (
 	ownHalf
 	// slowestHalf is half of what the slowest did there.
 	slowestHalf
+	// fixed is --rate; by default what many a pod sees on a busy day.
+	fixed
 )
 
 func scenarios() []scenario {
@@ -50,6 +52,7 @@ func scenarios() []scenario {
 		{id: "large", title: "GET of 64 KiB", method: "GET", path: "/large"},
 		{id: "half", title: "GET, 68 bytes, open loop at half of each proxy's own rate", method: "GET", path: "/small", open: ownHalf},
 		{id: "same", title: "GET, 68 bytes, open loop at one rate for all: half of the slowest's", method: "GET", path: "/small", open: slowestHalf},
+		{id: "low", title: "GET, 68 bytes, open loop at %.0f requests/s", method: "GET", path: "/small", open: fixed},
 	}
 }
 
