@@ -17,7 +17,8 @@ func TestParse(t *testing.T) {
 		yaml string
 		want func(*Config)
 	}{
-		"empty": {"", func(*Config) {}},
+		"empty":              {"", func(*Config) {}},
+		"Off without quotes": {"telemetry: {accessLog: {mode: Off}}", func(*Config) {}},
 		"defaults of a store": {
 			`stores: [{name: default, redis: {addresses: ["redis:6379"]}}]`,
 			func(c *Config) {

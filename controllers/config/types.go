@@ -3,6 +3,8 @@
 package config
 
 import (
+	"encoding/json"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -178,6 +180,15 @@ const (
 	AccessLogSampled AccessLogMode = "Sampled"
 	AccessLogAll     AccessLogMode = "All"
 )
+
+// UnmarshalJSON takes false for Off: that is how YAML reads Off without quotes.
+func (m *AccessLogMode) UnmarshalJSON(text []byte) error {
+	if string(text) == "false" {
+		*m = AccessLogOff
+		return nil
+	}
+	return json.Unmarshal(text, (*string)(m))
+}
 
 // AccessLog of sidecars.
 type AccessLog struct {

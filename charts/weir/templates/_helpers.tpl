@@ -59,10 +59,14 @@ seccompProfile: {type: RuntimeDefault}
 {{- $stores = append $stores (dict "name" "default" "redis" (dict "addresses" (list $address))) -}}
 {{- end -}}
 {{- end -}}
+{{- /* YAML numbers that Helm has merged are floats: 65536 must not become 6.5536e+04. */ -}}
+{{- $proxy := merge (dict "maxConnections" (int64 .Values.proxy.maxConnections)) .Values.proxy -}}
 {{- dict "stores" $stores
   "kafkaClusters" .Values.kafkaClusters
   "jwtProviders" .Values.jwtProviders
   "identity" .Values.identity
+  "proxy" $proxy
+  "telemetry" .Values.telemetry
   "egress" .Values.egress
   "injection" (omit .Values.injection "logLevel")
   "devBackends" .Values.devBackends | toYaml -}}
