@@ -86,12 +86,12 @@ func TestEntries(t *testing.T) {
 			func() (*exchange.Exchange, *exchange.Record) {
 				x, r := request(nil), answered(0)
 				x.Client, x.Peer = netip.Addr{}, netip.MustParseAddr("fe80::1%eth0")
-				r.Outcome, r.Aborted, r.Upstream = exchange.SentNoReply, "client_gone", 0
+				r.Outcome, r.Aborted, r.Upstream = exchange.SentNoReply, "the client has gone", 0
 				return x, r
 			},
 			`{"log":"access","time":"2026-11-24T11:30:05.007Z","method":"POST","path":"/v1/payments","protocol":"HTTP/1.1","status":0,` +
 				`"duration_ms":12.345,"request_bytes":12,"response_bytes":345,"peer":"fe80::1","port":8080,` +
-				`"outcome":"sent_no_reply","aborted":"client_gone"}`,
+				`"outcome":"sent_no_reply","aborted":"the client has gone"}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

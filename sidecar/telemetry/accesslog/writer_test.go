@@ -190,7 +190,7 @@ func TestModes(t *testing.T) {
 		"denied":               {with(func(x *exchange.Exchange, r *exchange.Record) { x.Deny(exchange.Denial{Status: 429}); r.Status = 429 }), true},
 		"aborted":              {with(func(_ *exchange.Exchange, r *exchange.Record) { r.Outcome = exchange.Aborted }), true},
 		"no reply":             {with(func(_ *exchange.Exchange, r *exchange.Record) { r.Outcome = exchange.SentNoReply }), true},
-		"broken":               {with(func(_ *exchange.Exchange, r *exchange.Record) { r.Aborted = "client_gone" }), true},
+		"broken":               {with(func(_ *exchange.Exchange, r *exchange.Record) { r.Aborted = "the client has gone" }), true},
 		"gRPC OK":              {grpc(0), false},
 		"gRPC NOT_FOUND":       {grpc(5), false},
 		"gRPC UNAVAILABLE":     {grpc(14), true},

@@ -195,7 +195,7 @@ func (e *encoder) attributes(s *span) {
 	e.text(attribute, "weir.policy", s.policy)
 	e.list(attribute, "weir.limit", s.limits)
 	e.text(attribute, "weir.outcome", s.outcome.String())
-	e.text(attribute, "weir.aborted", s.aborted)
+	e.text(attribute, "weir.aborted", clean([]byte(s.aborted)))
 	if s.upstream > 0 {
 		e.milliseconds(attribute, "weir.upstream.duration_ms", s.upstream)
 	}

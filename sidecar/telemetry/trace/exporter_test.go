@@ -272,3 +272,18 @@ func TestSampledRequestDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for a sampled request", got)
 	}
 }
+
+// BenchmarkEncode is what the goroutine pays for a span, in a batch of 512.
+func BenchmarkEncode(b *testing.B) {
+	e, x, r := steady()
+	for range maxBatch {
+		pass(e, x, r)
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = encode(buf[:0], Resource{Service: "payments"}, "v1.2.3", e.queue)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/maxBatch, "ns/span")
+	b.ReportMetric(float64(len(buf))/maxBatch, "B/span")
+}

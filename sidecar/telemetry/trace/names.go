@@ -59,28 +59,31 @@ func isIdentifier(s string, also byte) bool {
 	return s != ""
 }
 
-// errorType is what the span failed by, empty when it did not: why the exchange
-// broke, the gRPC status or the HTTP status where they blame the server.
+// errorType is what the span failed by, of few values, and empty when it did not:
+// the gRPC status or the HTTP status where they blame the server, or else the
+// outcome of an exchange that broke.
 func (s *span) errorType() string {
 	switch {
-	case s.aborted != "":
-		return s.aborted
-	case s.isGRPC && s.grpc >= 0:
-		if exchange.GRPCServerFault(s.grpc) {
-			return exchange.GRPCStatusName(s.grpc)
-		}
-	case s.status >= 500:
+	case s.isGRPC && s.grpc >= 0 && exchange.GRPCServerFault(s.grpc):
+		return exchange.GRPCStatusName(s.grpc)
+	case (!s.isGRPC || s.grpc < 0) && s.status >= 500:
 		return strconv.Itoa(s.status)
+	case s.aborted != "":
+		return s.outcome.String()
 	}
 	return ""
 }
 
-// decision is what the filters said.
+// decision is what the filters said; empty where it cannot be told, since the
+// request was refused before them or never reached the application.
 func (s *span) decision() string {
-	if s.denied != 0 {
+	switch {
+	case s.denied != 0:
 		return "denied"
+	case s.outcome != exchange.NotSent:
+		return "allowed"
 	}
-	return "allowed"
+	return ""
 }
 
 // isTraceState reports whether b may stand in a span: printable, as tracestate is.

@@ -16,6 +16,7 @@ const (
 	maxPath       = 1024
 	maxUserAgent  = 256
 	maxTraceState = 512
+	maxAborted    = 256
 )
 
 // span is what a request leaves for its span: nothing in it is the request's own
@@ -63,7 +64,7 @@ func (s *span) fill(x *exchange.Exchange, r *exchange.Record) {
 	s.start, s.duration, s.upstream = x.Start, r.Duration, r.Upstream
 	s.status, s.grpc, s.isGRPC = r.Status, r.GRPCStatus, x.GRPC
 	s.port, s.protocol = x.Port, x.Protocol
-	s.outcome, s.aborted = r.Outcome, r.Aborted
+	s.outcome, s.aborted = r.Outcome, r.Aborted[:min(len(r.Aborted), maxAborted)]
 	s.denied, s.policy = x.Denial.Status, x.Denial.Policy
 	s.limits = x.Denial.Limits // made for this denial
 	s.peer, s.client = x.Peer, x.Client

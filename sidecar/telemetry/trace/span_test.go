@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -100,14 +99,19 @@ func TestSpans(t *testing.T) {
 			"GET", false, want(`http.response.status_code={"intValue":"404"}`)},
 		"broken": {func() (*exchange.Exchange, *exchange.Record) {
 			r := answered(200)
-			r.Outcome, r.Aborted = exchange.Aborted, "upstream_aborted"
+			r.Outcome, r.Aborted = exchange.Aborted, "the response ended early"
 			return get(nil), r
-		}, "GET", true, want("weir.outcome=aborted", "error.type=upstream_aborted", "weir.aborted=upstream_aborted")},
+		}, "GET", true, want("weir.outcome=aborted", "error.type=aborted", "weir.aborted=the response ended early")},
 		"no answer": {func() (*exchange.Exchange, *exchange.Record) {
 			r := answered(0)
-			r.Outcome, r.Aborted, r.Upstream = exchange.SentNoReply, "client_gone", 0
+			r.Outcome, r.Aborted, r.Upstream = exchange.SentNoReply, "the client has gone", 0
 			return get(nil), r
-		}, "GET", true, want("http.response.status_code", "weir.upstream.duration_ms", "weir.outcome=sent_no_reply", "error.type=client_gone", "weir.aborted=client_gone")},
+		}, "GET", true, want("http.response.status_code", "weir.upstream.duration_ms", "weir.outcome=sent_no_reply", "error.type=sent_no_reply", "weir.aborted=the client has gone")},
+		"the application was not reached": {func() (*exchange.Exchange, *exchange.Record) {
+			r := answered(502)
+			r.Outcome, r.Aborted, r.Upstream = exchange.NotSent, "nobody listens", 0
+			return get(nil), r
+		}, "GET", true, want(`http.response.status_code={"intValue":"502"}`, "weir.upstream.duration_ms", "weir.decision", "weir.outcome=not_sent", "error.type=502", "weir.aborted=nobody listens")},
 		"a method that nobody knows": {func() (*exchange.Exchange, *exchange.Record) {
 			return request("PURGE", "/users/42", nil), answered(200)
 		},
@@ -285,9 +289,7 @@ func FuzzSpan(f *testing.F) {
 		x.GRPC = isGRPC
 		r := answered(status)
 		r.GRPCStatus = grpcStatus
-		if utf8.ValidString(aborted) {
-			r.Aborted = aborted
-		}
+		r.Aborted = aborted
 		pass(e, x, r)
 		s := export(t, e)
 		if len(s.GetName()) > maxPath {
