@@ -20,14 +20,14 @@ func TestReaders(t *testing.T) {
 	want := []request{{"POST", "/a?b=c", "hello"}, {"HEAD", "/d", ""}, {"PUT", "/e", "abcde"}, {"GET", "/next", ""}}
 	for _, r := range readers(t) {
 		t.Run(r.name, func(t *testing.T) {
-			got, err := r.read([]byte(raw), len(want), false)
+			got, err := r.read([][]byte{[]byte(raw)}, len(want), slow)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(got.requests, want) || got.refused != 0 || got.answers != len(want) {
 				t.Errorf("got %v, %d answers, refused with %d; want %v", got.requests, got.answers, got.refused, want)
 			}
-			got, err = r.read([]byte(raw[:len(raw)-len(next)-3]+"X"), 2, false)
+			got, err = r.read([][]byte{[]byte(raw[:len(raw)-len(next)-3] + "X")}, 2, slow)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,6 +59,12 @@ func TestForwarded(t *testing.T) {
 					return
 				}
 				row := direct(t, c, p, all)
+				if row.disagree() {
+					t.Logf("refused by the proxy: %v", row.refused)
+					for i, d := range row.direct {
+						t.Logf("%s: refused with %d, read %v", all[i].name, d.refused, d.requests)
+					}
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				table.rows = append(table.rows, row)
@@ -90,7 +96,10 @@ func runCase(t *testing.T, c *testCase, all []*reader) *proxied {
 				t.Fatal(err)
 			}
 			if err := agree(p.sent(), whole); err != nil {
-				t.Errorf("%s, %s: %v\nforwarded: %q", mode, r.name, err, p.forwarded)
+				t.Errorf("%s, %s: %v", mode, r.name, err)
+				for _, c := range p.forwarded {
+					t.Logf("forwarded: %q", c.pieces)
+				}
 			}
 			if r == all[0] {
 				reads[mode] = len(whole.requests)
@@ -108,15 +117,8 @@ func runCase(t *testing.T, c *testCase, all []*reader) *proxied {
 // readAll reads what each connection to the application carried.
 func (r *reader) readAll(p *proxied) (reading, error) {
 	var out reading
-	replied := 0
-	for _, i := range p.sent() {
-		if i.outcome == exchange.Replied {
-			replied++
-		}
-	}
-	for _, raw := range p.forwarded {
-		// On more than one connection nobody knows how many are on each.
-		one, err := r.read(raw, replied, len(p.forwarded) > 1)
+	for _, c := range p.forwarded {
+		one, err := r.read(c.pieces, c.whole, slow)
 		if err != nil {
 			return out, err
 		}
@@ -193,7 +195,7 @@ func direct(t *testing.T, c *testCase, p *proxied, all []*reader) row {
 	out := row{c: c, refused: slices.ContainsFunc(p.statuses, func(s int) bool { return s >= 400 }) || c.Weir == cut}
 	most := 0
 	for _, reader := range all {
-		got, err := reader.read(c.raw(), most, true)
+		got, err := reader.read([][]byte{c.raw()}, most, quiet)
 		if err != nil {
 			t.Error(err)
 		}

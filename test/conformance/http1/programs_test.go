@@ -68,6 +68,8 @@ frontend cases
   bind 127.0.0.1:%s
   http-request set-header X-Reader-From %%[src]
   http-request set-header X-Reader-Request "%%[method] %%[url]"
+  http-request del-header Expect
+  http-request del-header Upgrade
   http-request set-method POST
   http-request set-uri /seen
   default_backend collector

@@ -55,15 +55,19 @@ func (r *reader) from() net.IP {
 	return net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))
 }
 
-// quiet is how long a reader that may wait for more is given to answer more, when
-// nobody knows whether it will.
-const quiet = 300 * time.Millisecond
+const (
+	// quiet is how long a reader that may wait for more is given to answer more,
+	// when nobody knows whether it will.
+	quiet = 300 * time.Millisecond
+	// slow is how long one is given that must answer.
+	slow = 5 * time.Second
+)
 
-// read sends raw on a connection of its own and waits until the server has ended
-// it. The client half-closes once want answers have come, or, with want unsure,
-// when no more seem to come: HAProxy drops requests that have arrived together
-// with the end.
-func (r *reader) read(raw []byte, want int, unsure bool) (reading, error) {
+// read sends pieces on a connection of its own, each when the ones before have been
+// answered, half-closes it when want answers have come, and waits until the server
+// has ended it. It does not half-close at once because HAProxy drops requests that
+// have arrived together with the end. wait bounds the waits for answers.
+func (r *reader) read(pieces [][]byte, want int, wait time.Duration) (reading, error) {
 	from := r.from()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	c, err := d.Dial("tcp", r.addr)
@@ -71,46 +75,52 @@ func (r *reader) read(raw []byte, want int, unsure bool) (reading, error) {
 		return reading{}, fmt.Errorf("%s: %w", r.name, err)
 	}
 	defer c.Close()
-	limit := time.Now().Add(patience)
-	_ = c.SetDeadline(limit)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		_, _ = c.Write(raw)
-	}()
-	closed := false
-	closeWrite := func() {
-		<-written
-		_ = c.(*net.TCPConn).CloseWrite()
-		closed = true
-	}
-	out, got, buf := reading{}, []byte{}, make([]byte, 4096)
-	for {
-		if !closed {
-			if out.answers >= want {
-				closeWrite()
-			} else if unsure {
-				_ = c.SetReadDeadline(time.Now().Add(quiet))
+	var out reading
+	var got []byte
+	ended := false
+	for i, p := range pieces {
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			_, _ = c.Write(p)
+		}()
+		enough := i + 1
+		if i == len(pieces)-1 {
+			enough = want
+		}
+		for !ended && out.answers < enough {
+			if got, ended, err = receive(c, got, wait); err != nil {
+				break
 			}
+			out.answers, out.refused = statuses(got)
 		}
-		n, err := c.Read(buf)
-		got = append(got, buf[:n]...)
-		out.answers, out.refused = statuses(got)
-		var ne net.Error
-		if errors.As(err, &ne) && ne.Timeout() && unsure && !closed {
-			_ = c.SetReadDeadline(limit)
-			closeWrite()
-			continue
-		}
-		if errors.As(err, &ne) && ne.Timeout() {
-			return out, fmt.Errorf("%s does not end the connection; it answered %q", r.name, got)
-		}
-		if err != nil {
+		if ended {
 			break
 		}
+		<-written
 	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	for !ended {
+		if got, ended, err = receive(c, got, patience); err != nil {
+			return out, fmt.Errorf("%s does not end the connection; it answered %q", r.name, got)
+		}
+	}
+	out.answers, out.refused = statuses(got)
 	out.requests = r.seen.take(from.String())
 	return out, nil
+}
+
+// receive reads once more. It errs when nothing comes.
+func receive(c net.Conn, got []byte, wait time.Duration) (all []byte, ended bool, err error) {
+	_ = c.SetReadDeadline(time.Now().Add(wait))
+	buf := make([]byte, 4096)
+	n, err := c.Read(buf)
+	got = append(got, buf[:n]...)
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		return got, false, err
+	}
+	return got, err != nil, nil
 }
 
 // statuses counts the final responses in b and finds the first refusal.
@@ -176,10 +186,11 @@ const (
 // ServeHTTP takes a report of a proxy.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	// Any other error is about trailers that the proxy has let through.
 	n := numbered{n: -1, request: request{Body: string(body)}}
 	if at := r.Header.Get(fieldNumber); at != "" {
 		n.n, _ = strconv.Atoi(at)

@@ -98,13 +98,29 @@ func governed(f exchange.Filter) *ports {
 func (p *ports) Port(uint16) (*exchange.Port, bool) { return &p.port, true }
 func (p *ports) Ready() <-chan struct{}             { return p.ready }
 
+// received is what one connection brought, by request: a piece ends where the
+// origin answered.
+type received struct {
+	bytes.Buffer
+	pieces [][]byte
+	// whole is how many of them are requests that the origin read whole.
+	whole int
+}
+
+// split ends a piece. What is buffered belongs to the next.
+func (r *received) split(buffered int) {
+	b := r.Bytes()
+	r.pieces = append(r.pieces, slices.Clone(b[:len(b)-buffered]))
+	r.Next(len(b) - buffered)
+}
+
 // origin is an application that keeps every byte it gets, by connection.
 type origin struct {
 	ln net.Listener
 	wg sync.WaitGroup
 
 	mu      sync.Mutex
-	conns   []*bytes.Buffer
+	conns   []*received
 	answers [][][]byte
 	// answered tells when an answer of the script has been written.
 	answered chan struct{}
@@ -132,7 +148,7 @@ func newOrigin(t testing.TB, script []string) *origin {
 			if err != nil {
 				return
 			}
-			kept := &bytes.Buffer{}
+			kept := &received{}
 			o.mu.Lock()
 			o.conns = append(o.conns, kept)
 			o.mu.Unlock()
@@ -143,7 +159,7 @@ func newOrigin(t testing.TB, script []string) *origin {
 }
 
 // serve answers requests as long as net/http can read them, and keeps the rest.
-func (o *origin) serve(c net.Conn, kept *bytes.Buffer) {
+func (o *origin) serve(c net.Conn, kept *received) {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(patience))
 	br := bufio.NewReader(io.TeeReader(c, kept))
@@ -152,8 +168,15 @@ func (o *origin) serve(c net.Conn, kept *bytes.Buffer) {
 		if err == nil {
 			_, err = io.Copy(io.Discard, r.Body)
 		}
+		if err == nil {
+			kept.split(br.Buffered())
+			kept.whole++
+		}
 		if err != nil || !o.answer(c, r.Method) {
 			_, _ = io.Copy(io.Discard, br)
+			if kept.Len() > 0 {
+				kept.split(0)
+			}
 			return
 		}
 	}
@@ -193,14 +216,10 @@ func (o *origin) answer(c net.Conn, method string) bool {
 
 // received ends the origin and returns what each connection brought. The proxy
 // must have closed them.
-func (o *origin) received() [][]byte {
+func (o *origin) received() []*received {
 	_ = o.ln.Close()
 	o.wg.Wait()
-	var out [][]byte
-	for _, c := range o.conns {
-		out = append(out, c.Bytes())
-	}
-	return out
+	return o.conns
 }
 
 // proxied is what became of a case.
@@ -208,7 +227,7 @@ type proxied struct {
 	// intents are the requests that filters saw.
 	intents []*intent
 	// forwarded is what the application got, by connection.
-	forwarded [][]byte
+	forwarded []*received
 	// statuses are those of the final responses that the client read whole or
 	// in part.
 	statuses []int
