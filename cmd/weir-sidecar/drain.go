@@ -4,15 +4,10 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
+	"io"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"weir.dev/weir/api/podspec"
 )
 
 func drainCommand() *cobra.Command {
@@ -23,25 +18,11 @@ func drainCommand() *cobra.Command {
 answer. It waits for nothing, and traffic is served on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return drain(cmd.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(podspec.PortAdmin)))
+			return drain(cmd.Context(), localAdmin())
 		},
 	}
 }
 
 func drain(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/drain", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := (&http.Client{}).Do(req)
-	if err != nil {
-		return fmt.Errorf("the sidecar does not answer: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the sidecar answered %s", resp.Status)
-	}
-	return nil
+	return ask(ctx, http.MethodPost, address, "/drain", io.Discard)
 }

@@ -61,7 +61,8 @@ With --snapshot it serves a file that weir compile has made, with no operator:
 		},
 	}
 	f.register(root)
-	root.AddCommand(proxyCommand(log, level), captureCommand(), drainCommand(), versionCommand())
+	root.AddCommand(proxyCommand(log, level), captureCommand(), drainCommand(),
+		logLevelCommand(), dumpCommand(), versionCommand())
 	return root
 }
 
