@@ -72,7 +72,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	same(t, set(code), matches("(?m)^\\| `(weir_[a-z_]+)` \\|", page(t, "docs/operations.md")))
+	same(t, set(code), matches("(?m)^\\| `(weir_[a-z_]+)` \\|", page(t, "docs/observability.md")))
 }
 
 // TestAnnotations: what users can write on pods, namespaces and Services.
