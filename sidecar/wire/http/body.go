@@ -28,12 +28,14 @@ type body struct {
 	// chunks reads chunk lines, up to the last.
 	chunks io.Reader
 	// tail: only the trailer section is left.
-	tail     bool
+	tail bool
+	// size is how much of the body was read.
+	size     int64
 	trailers trailers
 }
 
 func (b *body) start(br *bufio.Reader, f framing, length int64) {
-	b.br, b.framing, b.left, b.tail = br, f, length, false
+	b.br, b.framing, b.left, b.tail, b.size = br, f, length, false, 0
 	b.ended = f == noBody || f == fixedLength && length == 0
 	b.trailers.reset()
 	if f == chunked {
@@ -52,6 +54,12 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.ended {
 		return 0, io.EOF
 	}
+	n, err = b.read(p)
+	b.size += int64(n)
+	return n, err
+}
+
+func (b *body) read(p []byte) (n int, err error) {
 	switch b.framing {
 	case chunked:
 		return b.readChunked(p)
@@ -76,6 +84,13 @@ func (b *body) Read(p []byte) (n int, err error) {
 		}
 		return n, err
 	}
+}
+
+// skip says that n bytes were taken off the buffer.
+func (b *body) skip(n int) {
+	b.left -= int64(n)
+	b.size += int64(n)
+	b.ended = b.left == 0
 }
 
 // inBuffer reports whether the rest of the body has been received, so that

@@ -65,9 +65,6 @@ type Timeouts struct {
 	Stall time.Duration
 	// Connect bounds the dial to the application: 5 s. Beyond it: 502.
 	Connect time.Duration
-	// Response is how long the application may take from the end of the request
-	// to the head of its response: 60 s. Beyond it: 504.
-	Response time.Duration
 	// UpstreamIdle is how long a connection to the application is kept for the
 	// next request: 4 s, below the 5 s after which Node closes it.
 	UpstreamIdle time.Duration
@@ -126,7 +123,6 @@ func (c *Config) setDefaults() {
 	orDuration(&c.Timeouts.Head, time.Minute)
 	orDuration(&c.Timeouts.Stall, 5*time.Minute)
 	orDuration(&c.Timeouts.Connect, 5*time.Second)
-	orDuration(&c.Timeouts.Response, time.Minute)
 	orDuration(&c.Timeouts.UpstreamIdle, 4*time.Second)
 	if c.HeadBytes == 0 {
 		c.HeadBytes = 16 << 10

@@ -4,10 +4,7 @@ package http
 
 import (
 	"bytes"
-	"errors"
-	"net/http"
 	"strconv"
-	"time"
 
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
@@ -17,75 +14,32 @@ import (
 func (t *txn) forward() exchange.Outcome {
 	l := &t.up
 	t.out = t.appendRequest(t.out[:0])
-	l.sent = false
-	if !t.send() {
+	r := Request{
+		Head: t.out, Method: t.target.method,
+		Whole: t.body.ended, Chunked: t.body.framing == chunked,
+	}
+	if t.port != nil {
+		r.Timeout = t.port.ResponseTimeout(t.x.Path)
+	}
+	if err := l.send(t, t.c.pool, &r); err != nil {
+		t.fail(err)
 		return exchange.NotSent
 	}
 	outcome := t.relay()
-	u := l.conn
-	if !l.pump.finish(t, u) {
-		l.reusable = false
+	if !t.finish() {
 		t.close, t.linger = true, true
 	}
-	l.release()
 	return outcome
 }
 
-// send writes the head, with the body as far as it is there, to a connection. A
-// kept connection of which the application took no byte is replaced, once: that
-// is the only retry.
-func (t *txn) send() bool {
-	l := &t.up
-	l.start = time.Now()
-	u := t.c.pool.get(l.start)
-	for reused := u != nil; ; reused = false {
-		if u == nil {
-			c, err := t.s.dial(t.c.target.Upstream)
-			if err != nil {
-				t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamUnreachable)
-				t.s.cfg.Logger.Debug("the application cannot be reached", "upstream", t.c.target.Upstream, "error", err)
-				t.answer(rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
-					"The application behind this sidecar does not accept connections."))
-				return false
-			}
-			u = newUpConn(c)
-		}
-		l.attach(u)
-		n, err := t.writeOut(u)
-		if err == nil || n > 0 {
-			l.sent = true
-			if err != nil {
-				// It may have answered before it stopped reading.
-				l.reusable = false
-			}
-			break
-		}
-		_ = u.Close()
-		l.conn = nil
-		if !reused {
-			t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamUnreachable)
-			t.answer(rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
-				"The application behind this sidecar closed the connection before it took the request."))
-			return false
-		}
-		u = nil
+// finish ends the leg, and puts back the deadlines that an upload has moved.
+func (t *txn) finish() bool {
+	moved := t.up.pump.started
+	whole := t.up.Finish()
+	if moved {
+		t.c.resetDeadlines()
 	}
-	if t.body.ended {
-		l.late = l.start.Add(t.s.cfg.Timeouts.Response)
-	} else {
-		l.pump.start(t, u)
-	}
-	return true
-}
-
-// writeOut writes t.out. What may be more than the kernel takes at once must not
-// wait for ever for an application that does not read.
-func (t *txn) writeOut(u *upConn) (int, error) {
-	if len(t.out) > bulk {
-		_ = u.SetWriteDeadline(time.Now().Add(t.s.cfg.Timeouts.Stall))
-		defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
-	}
-	return u.Write(t.out)
+	return whole
 }
 
 // appendRequest builds the head that the application gets, followed by the body
@@ -187,7 +141,7 @@ func (t *txn) appendBody(b []byte) []byte {
 			b = appendChunk(b, whole)
 		}
 		b = append(b, lastChunk...)
-		return t.appendTrailers(b)
+		return t.AppendTrailers(b)
 	}
 	if t.body.framing != fixedLength || !t.body.inBuffer() {
 		return b
@@ -196,15 +150,14 @@ func (t *txn) appendBody(b []byte) []byte {
 		p, _ := t.br.Peek(int(t.body.left))
 		b = append(b, p...)
 		n, _ := t.br.Discard(len(p))
-		t.body.left -= int64(n)
-		t.body.ended = t.body.left == 0
+		t.body.skip(n)
 	}
 	return b
 }
 
-// appendTrailers appends the request's trailer section. Some servers join it with
+// AppendTrailers appends the request's trailer section. Some servers join it with
 // the head, so what strangers may not say there they may not say here.
-func (t *txn) appendTrailers(b []byte) []byte {
+func (t *txn) AppendTrailers(b []byte) []byte {
 	from := len(b)
 	b = t.body.appendTrailers(b)
 	if t.port == nil || t.port.Identity == nil || len(t.port.Identity.Headers) == 0 || t.port.Identity.Trusts(t.c.peer) {
@@ -233,57 +186,44 @@ func appendChunk(b, data []byte) []byte {
 func (t *txn) relay() exchange.Outcome {
 	l := &t.up
 	for {
-		if err := l.readHead(); err != nil {
-			return t.noResponse(err)
+		status, err := l.Receive()
+		if err != nil {
+			t.fail(err)
+			return exchange.SentNoReply
 		}
-		if l.status >= 200 {
+		if status >= 200 {
 			break
 		}
-		if l.status == http.StatusSwitchingProtocols {
-			return t.noResponse(invalidResponse{errors.New("the application switched protocols unasked")})
-		}
 		if !t.http10 && !t.flush(t.appendInterim(t.w[:0])) {
-			l.reusable = false
+			l.Break()
 			t.close = true
+			t.aborted = abortedClientGone
 			return exchange.SentNoReply
 		}
 	}
-	if err := l.frame(t.target.method); err != nil {
-		return t.noResponse(err)
-	}
-	l.headed = true
 	t.x.Status = l.status
 	t.chain.ResponseHead(&t.x)
 	return t.relayFinal()
 }
 
-// noResponse answers for an application that gave no response.
-func (t *txn) noResponse(err error) exchange.Outcome {
+// fail answers for an application that gave no response.
+func (t *txn) fail(err error) {
 	l := &t.up
-	l.reusable = false
-	reason, d := UpstreamClosed, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamClosed, "Upstream Closed",
-		"The application closed the connection without a response; whether it has processed the request is not known.")
-	var invalid invalidResponse
-	whole := l.pump.finish(t, l.conn)
-	switch {
-	case errors.Is(err, errClientGone) || !whole && l.pump.clientErr != nil && !badBody(l.pump.clientErr):
-		t.close = true
-		return exchange.SentNoReply
-	case !whole && badBody(l.pump.clientErr):
-		t.answer(rules.Malformed("The body is malformed: a chunk or a trailer cannot be read."))
-		return exchange.SentNoReply
-	case errors.Is(err, errNoResponse):
-		reason, d = UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
-			"The application did not answer within "+t.s.cfg.Timeouts.Response.String()+"; whether it has processed the request is not known.")
-	case errors.As(err, &invalid) || isTooLong(err):
-		reason, d = UpstreamInvalid, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamInvalid, "Invalid Upstream Response",
-			"The application's response is not HTTP/1.1, or its head is too long.")
+	moved := l.pump.started
+	f := l.Fail(err)
+	if moved {
+		t.c.resetDeadlines()
 	}
-	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, reason)
-	t.s.cfg.Logger.Debug("the application did not answer", "upstream", t.c.target.Upstream, "reason", reason, "error", err)
-	if !whole {
+	t.aborted = f.Aborted
+	if f.Reason != "" {
+		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, f.Reason)
+	}
+	if !l.pump.whole {
 		t.close, t.linger = true, true
 	}
-	t.answer(d)
-	return exchange.SentNoReply
+	if f.Denial.Status == 0 {
+		t.close, t.linger = true, false
+		return
+	}
+	t.answer(f.Denial)
 }

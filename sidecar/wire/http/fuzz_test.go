@@ -76,7 +76,7 @@ func FuzzRequest(f *testing.F) {
 
 		sent := x.appendRequest(nil)
 		if x.body.framing != noBody && !x.body.ended {
-			p := pump{buf: make([]byte, bulk)}
+			p := pump{buf: make([]byte, bulk), chunked: x.body.framing == chunked}
 			for !x.body.ended {
 				n, err := x.body.Read(p.buf[chunkRoom : bulk-2-len(lastChunk)])
 				if err != nil && !x.body.ended {
@@ -143,7 +143,7 @@ func FuzzResponse(f *testing.F) {
 			t.Fatal("the request was refused")
 		}
 		x.begin()
-		x.up.start = time.Now()
+		x.up.start, x.up.method, x.up.client, x.up.pool = time.Now(), []byte(method), x, s.pool(c.target.Upstream)
 		x.up.br.Reset(bytes.NewReader(raw))
 		if x.relay() != exchange.Replied {
 			return
@@ -219,7 +219,8 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		if err := x.up.readHead(); err != nil {
 			t.Fatal(err)
 		}
-		_ = x.up.frame(x.target.method)
+		x.up.method = x.target.method
+		_ = x.up.frame()
 		x.chain.ResponseHead(&x.x)
 		if got := x.relayFinal(); got != exchange.Replied {
 			t.Fatal(got)

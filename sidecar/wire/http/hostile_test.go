@@ -118,7 +118,7 @@ func TestHostile(t *testing.T) {
 	addr := app(t, hostileApp)
 	b := &balance{}
 	p := chainPorts(b)
-	s, front := proxy(t, Config{Ports: p, Timeouts: Timeouts{Stall: time.Second, Response: time.Second}}, addr)
+	s, front := proxy(t, Config{Ports: p.timeout(time.Second), Timeouts: Timeouts{Stall: time.Second}}, addr)
 	stop := make(chan struct{})
 	var swaps, clients sync.WaitGroup
 	swaps.Go(func() {

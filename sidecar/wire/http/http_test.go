@@ -57,6 +57,12 @@ func chainPorts(filters ...exchange.Filter) *ports {
 	return p
 }
 
+// timeout bounds every response.
+func (p *ports) timeout(d time.Duration) *ports {
+	p.port.Timeouts = []exchange.RouteTimeout{{Prefix: "/", Response: d}}
+	return p
+}
+
 // testFilter does what its functions say and keeps what it saw.
 type testFilter struct {
 	head    func(x *exchange.Exchange) exchange.Verdict

@@ -86,8 +86,7 @@ func TestOutcomes(t *testing.T) {
 			f := &testFilter{ended: make(chan struct{}, 1)}
 			var reason atomic.Value
 			reason.Store(UpstreamError(""))
-			cfg := Config{Ports: chainPorts(f), Metrics: Metrics{UpstreamError: func(_ uint16, r UpstreamError) { reason.Store(r) }}}
-			cfg.Timeouts.Response = 200 * time.Millisecond
+			cfg := Config{Ports: chainPorts(f).timeout(200 * time.Millisecond), Metrics: Metrics{UpstreamError: func(_ uint16, r UpstreamError) { reason.Store(r) }}}
 			_, front := proxy(t, cfg, addr)
 			c, br := dialRaw(t, front)
 			if test.request == "" {

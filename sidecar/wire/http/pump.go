@@ -3,9 +3,7 @@
 package http
 
 import (
-	"errors"
 	"io"
-	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -17,8 +15,11 @@ const bulk = 32 << 10
 // pump sends a request's body while its response is already being read: the
 // application may answer before it has seen the whole of it.
 type pump struct {
-	// started: finish must be called.
+	// started: it must be finished.
 	started bool
+	// whole: all of the body went through, or there was none to send.
+	whole   bool
+	chunked bool
 	running atomic.Bool
 	// read: the whole body has been taken from the client.
 	read atomic.Bool
@@ -34,8 +35,8 @@ type pump struct {
 
 // start sends what is left of the body in the background. Until finish, nobody
 // else reads from the client.
-func (p *pump) start(t *txn, u *upConn) {
-	p.started = true
+func (p *pump) start(l *Leg, u *upConn, chunked bool) {
+	p.started, p.chunked = true, chunked
 	p.clientErr, p.upstreamErr = nil, nil
 	p.read.Store(false)
 	p.failed.Store(false)
@@ -43,22 +44,26 @@ func (p *pump) start(t *txn, u *upConn) {
 	if p.buf == nil {
 		p.buf = make([]byte, bulk)
 	}
-	go p.run(t, u)
+	go p.run(l, u)
 }
 
-func (p *pump) run(t *txn, u *upConn) {
+func (p *pump) run(l *Leg, u *upConn) {
+	c, last := l.client, l.start
 	defer func() {
 		p.running.Store(false)
+		if l.timeout > 0 {
+			// Whoever waits for the response looks up: its time begins.
+			_ = u.SetReadDeadline(aLongTimeAgo())
+		}
 		p.done <- struct{}{}
 	}()
-	last := t.up.start
-	stall := t.s.cfg.Timeouts.Stall
+	stall := l.s.cfg.Timeouts.Stall
 	_ = u.SetWriteDeadline(last.Add(stall))
-	_ = t.c.nc.SetReadDeadline(last.Add(stall))
+	c.ExtendRead(last.Add(stall))
 	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	for {
-		n, err := t.body.Read(p.buf[chunkRoom : bulk-2-len(lastChunk)])
-		ended := t.body.ended
+		n, err := c.ReadBody(p.buf[chunkRoom : bulk-2-len(lastChunk)])
+		ended := err == io.EOF
 		p.read.Store(ended)
 		if err != nil && !ended {
 			p.clientErr = err
@@ -67,7 +72,7 @@ func (p *pump) run(t *txn, u *upConn) {
 			_ = u.Close()
 			return
 		}
-		if b := p.frame(t, n, ended); len(b) > 0 {
+		if b := p.frame(c, n, ended); len(b) > 0 {
 			if _, err := u.Write(b); err != nil {
 				p.upstreamErr = err
 				return
@@ -79,7 +84,7 @@ func (p *pump) run(t *txn, u *upConn) {
 		if now := time.Now(); now.Sub(last) > stall/4 {
 			last = now
 			_ = u.SetWriteDeadline(now.Add(stall))
-			_ = t.c.nc.SetReadDeadline(now.Add(stall))
+			c.ExtendRead(now.Add(stall))
 		}
 	}
 }
@@ -91,9 +96,9 @@ const (
 )
 
 // frame puts n bytes that lie at buf[chunkRoom:] into the body's framing.
-func (p *pump) frame(t *txn, n int, ended bool) []byte {
+func (p *pump) frame(c Client, n int, ended bool) []byte {
 	b := p.buf[chunkRoom : chunkRoom+n]
-	if t.body.framing != chunked {
+	if !p.chunked {
 		return b
 	}
 	if n > 0 {
@@ -105,19 +110,24 @@ func (p *pump) frame(t *txn, n int, ended bool) []byte {
 	}
 	if ended {
 		b = append(b, lastChunk...)
-		b = t.appendTrailers(b)
+		b = c.AppendTrailers(b)
 	}
 	return b
 }
 
 // finish ends the pump after the response, or instead of it, and reports whether
 // the whole body went through.
-func (p *pump) finish(t *txn, u *upConn) bool {
+func (l *Leg) finishPump() bool {
+	p := &l.pump
 	if !p.started {
-		return true
+		return p.whole
 	}
 	p.started = false
-	defer t.c.resetDeadlines()
+	p.whole = p.join(l)
+	return p.whole
+}
+
+func (p *pump) join(l *Leg) bool {
 	if p.failed.Load() {
 		<-p.done
 		return false
@@ -135,19 +145,12 @@ func (p *pump) finish(t *txn, u *upConn) bool {
 	select {
 	case <-p.done:
 	default:
-		_ = u.Close()
-		_ = t.c.nc.SetReadDeadline(aLongTimeAgo())
+		_ = l.conn.Close()
+		l.client.ExtendRead(aLongTimeAgo())
 		<-p.done
 		// It is we who ended it, not the client.
 		p.clientErr = nil
 		return false
 	}
 	return p.clientErr == nil && p.upstreamErr == nil
-}
-
-// badBody reports whether err is about the bytes of the body and not about the
-// connection.
-func badBody(err error) bool {
-	var ne net.Error
-	return err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, &ne) && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed)
 }

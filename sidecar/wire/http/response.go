@@ -37,7 +37,7 @@ func appendField(w []byte, f *field) []byte { return rules.AppendField(w, f.name
 func (t *txn) relayFinal() exchange.Outcome {
 	l := &t.up
 	out := t.responseFraming()
-	if t.s.Draining() || l.pump.started && !l.pump.read.Load() {
+	if t.s.Draining() || l.Uploading() {
 		t.close = true
 	}
 	w := t.appendResponseHead(t.w[:0], out)
@@ -116,7 +116,7 @@ func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 		// about to come.
 		if len(w) > 0 && l.br.Buffered() == 0 || len(w) >= bulk {
 			if !t.flush(w) {
-				return t.aborted(errClientGone)
+				return t.broken(ErrClientGone)
 			}
 			w = t.w
 			if now := time.Now(); now.Sub(last) > t.s.cfg.Timeouts.Stall/8 {
@@ -127,7 +127,7 @@ func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 		var err error
 		if w, err = t.readBody(w, out); err != nil {
 			t.flush(w)
-			return t.aborted(err)
+			return t.broken(err)
 		}
 	}
 	if out == chunked {
@@ -135,7 +135,7 @@ func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 		w = l.body.appendTrailers(w)
 	}
 	if !t.flush(w) {
-		return t.aborted(errClientGone)
+		return t.broken(ErrClientGone)
 	}
 	return exchange.Replied
 }
@@ -176,13 +176,15 @@ func (t *txn) readBody(w []byte, out framing) ([]byte, error) {
 	return append(w, "\r\n"...), err
 }
 
-// aborted ends the client's connection inside a response: it must not take the
+// broken ends the client's connection inside a response: it must not take the
 // part for the whole, and nothing can be added to it.
-func (t *txn) aborted(err error) exchange.Outcome {
+func (t *txn) broken(err error) exchange.Outcome {
 	l := &t.up
 	l.reusable = false
 	t.close, t.linger = true, false
-	if !errors.Is(err, errClientGone) {
+	t.aborted = abortedClientGone
+	if !errors.Is(err, ErrClientGone) {
+		t.aborted = string(UpstreamAborted)
 		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamAborted)
 		t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
 		if tc, ok := t.c.nc.(*net.TCPConn); ok && t.http10 {

@@ -47,18 +47,22 @@ type txn struct {
 	status int
 	// http2 is what was read of a connection that begins with HTTP/2's preface.
 	http2 []byte
+	// aborted is why the exchange did not end well.
+	aborted string
+	// maxBody bounds the request's body; 0: not bounded.
+	maxBody int64
 	// ending: filters are being told the outcome.
 	ending bool
 
 	// out is what goes to the application, w what goes to the client.
 	out, w, doc []byte
-	up          upstreamLeg
+	up          Leg
 }
 
 func newTxn(s *Server) *txn {
 	t := &txn{s: s}
 	t.br = bufio.NewReaderSize(nil, s.cfg.HeadBytes)
-	t.up.init(t)
+	t.up.init(s)
 	return t
 }
 
@@ -90,7 +94,7 @@ const maxKept = 64 << 10
 // serve reads one request, answers it and reports whether the connection may
 // serve another.
 func (t *txn) serve() (keep bool) {
-	t.close, t.linger, t.ending, t.status = false, false, false, 0
+	t.close, t.linger, t.ending, t.status, t.aborted = false, false, false, 0, ""
 	t.w = t.w[:0]
 	if !t.readHead() {
 		return false
@@ -114,11 +118,11 @@ func (t *txn) begin() {
 	now := time.Now()
 	c.extendDeadlines(now)
 	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
-	t.chain = nil
+	t.chain, t.maxBody = nil, 0
 	x := &t.x
 	x.Reset()
 	if t.port != nil {
-		t.chain = t.port.Chain
+		t.chain, t.maxBody = t.port.Chain, t.port.MaxBody
 	}
 	x.Context = t.s.ctx
 	x.Start = now
@@ -276,8 +280,7 @@ func (t *txn) discard() bool {
 	}
 	if t.body.inBuffer() {
 		n, _ := t.br.Discard(int(t.body.left))
-		t.body.left -= int64(n)
-		t.body.ended = true
+		t.body.skip(n)
 		return true
 	}
 	_ = t.c.nc.SetReadDeadline(time.Now().Add(time.Second))

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -14,31 +15,89 @@ import (
 	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
+// Errors of a Leg, matched with errors.Is. Others are the connection's.
 var (
-	errClientGone = errors.New("the client has gone")
-	errNoResponse = errors.New("the application did not answer in time")
+	// ErrUnreachable: no byte of the request was taken.
+	ErrUnreachable = errors.New("the application cannot be reached")
+	// ErrClientGone: the client went away while the application was working.
+	ErrClientGone = errors.New("the client has gone")
+	// ErrNoResponse: the time for a response is over.
+	ErrNoResponse = errors.New("the application did not answer in time")
+	// ErrInvalidResponse: what the application says is not HTTP/1.
+	ErrInvalidResponse = errors.New("the application's response is not HTTP/1.1")
+	// ErrBodyTooLarge is what a Client's ReadBody returns when the port bounds
+	// bodies and this one is longer.
+	ErrBodyTooLarge = errors.New("the request's body is longer than this port allows")
+	// ErrBadBody is what a Client's ReadBody returns, wrapped, when it is the bytes
+	// that are wrong and not the connection.
+	ErrBadBody = errors.New("the request's body is malformed")
 )
 
 // pollEvery is how often a wait for the application is interrupted to see whether
 // the client is still there.
 const pollEvery = time.Second
 
-// upstreamLeg is the application's side of a txn.
-type upstreamLeg struct {
-	t      *txn
+// Client is whom a Leg works for: the client's side of one request, in whatever
+// protocol. Until Leg.Finish, ReadBody and AppendTrailers are called from a
+// goroutine of the Leg's.
+type Client interface {
+	// ReadBody reads the request's body. It returns io.EOF at its end, which may
+	// come with the last bytes, and never io.EOF before it.
+	ReadBody(p []byte) (int, error)
+	// AppendTrailers appends the trailer fields of a chunked body as lines, and the
+	// empty line; the body has ended.
+	AppendTrailers(dst []byte) []byte
+	// ExtendRead and ExtendWrite say until when a client may keep ReadBody, or a
+	// response, waiting. In the past, a ReadBody that waits returns.
+	ExtendRead(until time.Time)
+	ExtendWrite(until time.Time)
+	// Gone reports whether the client has left. It must not wait.
+	Gone() bool
+}
+
+// Request is what a Leg sends.
+type Request struct {
+	// Head is the request's line and fields with the empty line, and after it the
+	// body as far as it is there. Its framing is the caller's to have right.
+	Head []byte
+	// Method decides whether the response has a body.
+	Method []byte
+	// Whole: all of the body is in Head. Else ReadBody is called for the rest.
+	Whole bool
+	// Chunked: what ReadBody returns is sent in chunks, followed by trailers.
+	Chunked bool
+	// Timeout is from the end of the request to the head of the response; 0: no
+	// bound.
+	Timeout time.Duration
+	// Upgrade: 101 is an answer, after which Hijack takes the connection.
+	Upgrade bool
+}
+
+// Leg carries one request after another to an application over HTTP/1.1, on kept
+// connections: Send, Receive until the status is final, ReadBody to its end,
+// Finish. It sends a request again only when no byte of it was taken, and only
+// once. It is not safe for concurrent use.
+type Leg struct {
+	s      *Server
+	client Client
+	pool   *pool
 	conn   *upConn
 	br     *bufio.Reader
 	header fasthttp.ResponseHeader
 	head   head
 	body   body
+	method []byte
 	status int
 	http10 bool
 	// reusable: after a whole exchange the connection may carry another.
 	reusable bool
 	// sent: a byte of the request was written.
 	sent bool
-	// late is when the response's head must be there; zero: not limited.
-	late time.Time
+	// upgrade: 101 is an answer.
+	upgrade bool
+	// timeout is Request.Timeout, and late when it is over; zero: not known yet.
+	timeout time.Duration
+	late    time.Time
 	// start is when the filters were through, which may have waited.
 	start time.Time
 	// slow: so much time has passed that start is no longer now.
@@ -49,14 +108,77 @@ type upstreamLeg struct {
 	pump pump
 }
 
-func (l *upstreamLeg) init(t *txn) {
-	l.t = t
-	l.br = bufio.NewReaderSize(l, t.s.cfg.HeadBytes)
+// NewLeg returns a Leg over the Server's connections, for one client after another.
+func (s *Server) NewLeg() *Leg {
+	l := &Leg{}
+	l.init(s)
+	return l
+}
+
+func (l *Leg) init(s *Server) {
+	l.s = s
+	l.br = bufio.NewReaderSize(l, s.cfg.HeadBytes)
 	l.pump.done = make(chan struct{}, 1)
 }
 
+// Send sends r for c to the application at address. An error is ErrUnreachable:
+// nothing was sent. After no error, Finish must be called.
+func (l *Leg) Send(c Client, address string, r *Request) error {
+	return l.send(c, l.s.pool(address), r)
+}
+
+func (l *Leg) send(c Client, p *pool, r *Request) error {
+	l.client, l.pool, l.method, l.sent, l.upgrade = c, p, r.Method, false, r.Upgrade
+	l.status, l.timeout = 0, r.Timeout
+	l.pump.whole, l.pump.clientErr = true, nil
+	l.start = time.Now()
+	u := p.get(l.start)
+	for reused := u != nil; ; reused = false {
+		if u == nil {
+			nc, err := l.s.dial(p.address)
+			if err != nil {
+				l.s.cfg.Logger.Debug("the application cannot be reached", "upstream", p.address, "error", err)
+				return ErrUnreachable
+			}
+			u = newUpConn(nc)
+		}
+		l.attach(u)
+		n, err := l.write(u, r.Head)
+		if err == nil || n > 0 {
+			l.sent = true
+			if err != nil {
+				// It may have answered before it stopped reading.
+				l.reusable = false
+			}
+			break
+		}
+		_ = u.Close()
+		l.conn = nil
+		if !reused {
+			return ErrUnreachable
+		}
+		u = nil
+	}
+	if r.Whole {
+		l.expect(l.start)
+	} else {
+		l.pump.start(l, u, r.Chunked)
+	}
+	return nil
+}
+
+// write writes what may be more than the kernel takes at once with a bound: it
+// must not wait for ever for an application that does not read.
+func (l *Leg) write(u *upConn, b []byte) (int, error) {
+	if len(b) > bulk {
+		_ = u.SetWriteDeadline(time.Now().Add(l.s.cfg.Timeouts.Stall))
+		defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
+	}
+	return u.Write(b)
+}
+
 // attach makes u the connection of the current request.
-func (l *upstreamLeg) attach(u *upConn) {
+func (l *Leg) attach(u *upConn) {
 	now := l.start
 	l.conn = u
 	l.br.Reset(l)
@@ -68,10 +190,22 @@ func (l *upstreamLeg) attach(u *upConn) {
 	}
 }
 
-// Read reads from the application. The deadline on the connection is only a
-// tick: it is looked whether the client is gone or the time is over, and waiting
-// goes on.
-func (l *upstreamLeg) Read(p []byte) (int, error) {
+// expect begins the time for the response.
+func (l *Leg) expect(now time.Time) {
+	if l.timeout <= 0 {
+		return
+	}
+	l.late = now.Add(l.timeout)
+	if l.late.Before(l.conn.tick) {
+		l.conn.tick = l.late
+		_ = l.conn.SetReadDeadline(l.late)
+	}
+}
+
+// Read reads from the application; it is for the Leg's own buffer. The deadline on
+// the connection is only a tick: it is looked whether the client is gone or the
+// time is over, and waiting goes on.
+func (l *Leg) Read(p []byte) (int, error) {
 	for {
 		n, err := l.conn.Conn.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -83,128 +217,157 @@ func (l *upstreamLeg) Read(p []byte) (int, error) {
 	}
 }
 
-func (l *upstreamLeg) poll(now time.Time) error {
+func (l *Leg) poll(now time.Time) error {
 	l.slow = true
 	// A stall is counted from when there is something to write.
-	_ = l.t.c.nc.SetWriteDeadline(now.Add(l.t.s.cfg.Timeouts.Stall))
+	l.client.ExtendWrite(now.Add(l.s.cfg.Timeouts.Stall))
+	l.conn.tick = now.Add(pollEvery)
 	if !l.pump.running.Load() {
-		if l.t.c.clientGone() {
-			return errClientGone
+		if l.client.Gone() {
+			return ErrClientGone
 		}
 		switch {
+		case l.headed || l.timeout <= 0:
 		case l.late.IsZero():
 			// The body was sent while we waited; its time begins now.
-			l.late = now.Add(l.t.s.cfg.Timeouts.Response)
-		case !l.headed && now.After(l.late):
-			return errNoResponse
+			l.expect(now)
+		case !now.Before(l.late):
+			return ErrNoResponse
+		case l.late.Before(l.conn.tick):
+			l.conn.tick = l.late
 		}
 	}
-	l.conn.tick = now.Add(pollEvery)
 	return l.conn.SetReadDeadline(l.conn.tick)
 }
 
-// release ends the application's part: the connection is kept when both sides
-// have said all they had to.
-func (l *upstreamLeg) release() {
+// Receive reads the head of the next response. Below 200 it is an interim one,
+// and Receive is to be called again; 101 only after Request.Upgrade.
+func (l *Leg) Receive() (status int, err error) {
+	if err := l.readHead(); err != nil {
+		return 0, err
+	}
+	switch {
+	case l.status == 101:
+		if !l.upgrade {
+			return 0, invalidResponse{errors.New("the application switched protocols unasked")}
+		}
+		l.headed = true
+	case l.status >= 200:
+		if err := l.frame(); err != nil {
+			return 0, err
+		}
+		l.headed = true
+	}
+	return l.status, nil
+}
+
+// Fields calls yield with each field of the response's head that is not
+// hop-by-hop, in order, as it was spelt. The slices are valid until the next
+// Receive.
+func (l *Leg) Fields(yield func(name, value []byte) bool) {
+	listed := connectionLists(&l.head)
+	for i := range l.head.fields {
+		f := &l.head.fields[i]
+		if rules.HopByHop(f.name, f.value) || rules.Listed(listed, f.name, nil) {
+			continue
+		}
+		if !yield(f.name, f.value) {
+			return
+		}
+	}
+}
+
+// ContentLength is the length of the response's body, -1 when it is not known
+// before its end.
+func (l *Leg) ContentLength() int64 {
+	switch l.body.framing {
+	case chunked, untilClose:
+		return -1
+	}
+	return l.body.left
+}
+
+// ReadBody reads the response's body: io.EOF at its end; any other error means
+// that it broke off, and the client must not take the part for the whole.
+func (l *Leg) ReadBody(p []byte) (int, error) {
+	n, err := l.body.Read(p)
+	if l.body.ended {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Buffered is how much can be read of the response without waiting.
+func (l *Leg) Buffered() int { return l.br.Buffered() }
+
+// Trailers calls yield with each trailer field of the response, once its body has
+// ended.
+func (l *Leg) Trailers(yield func(name, value []byte) bool) {
+	if !l.body.hasTrailers() {
+		return
+	}
+	for i := range l.body.trailers.head.fields {
+		f := &l.body.trailers.head.fields[i]
+		if !yield(f.name, f.value) {
+			return
+		}
+	}
+}
+
+// Uploading reports whether the request's body is still being sent.
+func (l *Leg) Uploading() bool { return l.pump.started && !l.pump.read.Load() }
+
+// BodyError is why the request's body did not get through: the client's error, or
+// nil. It is valid after Finish.
+func (l *Leg) BodyError() error { return l.pump.clientErr }
+
+// Sent reports whether a byte of the request may have reached the application.
+func (l *Leg) Sent() bool { return l.sent }
+
+// Finish ends the exchange, whole or not: the connection is kept when both sides
+// have said all they had to, else closed. It reports whether the request's whole
+// body went through; when not, nobody knows where the client's next bytes begin.
+func (l *Leg) Finish() bool {
+	whole := l.finishPump()
+	if !whole {
+		l.reusable = false
+	}
+	l.release()
+	return whole
+}
+
+// Break keeps the connection from being used again.
+func (l *Leg) Break() { l.reusable = false }
+
+// release lets go of the connection.
+func (l *Leg) release() {
 	u := l.conn
 	if u == nil {
 		return
 	}
 	l.conn = nil
-	if l.reusable && l.body.ended && l.br.Buffered() == 0 {
+	if l.reusable && l.headed && l.body.ended && l.br.Buffered() == 0 {
 		now := l.start
 		if l.slow {
 			now = time.Now()
 		}
-		l.t.c.pool.put(u, now)
+		l.pool.put(u, now)
 	} else {
 		_ = u.Close()
 	}
 	l.body.release()
 }
 
-// readHead reads the head of one response, interim or final.
-func (l *upstreamLeg) readHead() error {
-	seen := 0
-	for {
-		if _, err := l.br.Peek(seen + 1); err != nil {
-			if err == io.EOF && seen > 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
-		b, _ := l.br.Peek(l.br.Buffered())
-		if n := headLen(b, seen); n > 0 {
-			if err := l.head.parse(b[:n]); err != nil {
-				return invalidResponse{err}
-			}
-			break
-		}
-		seen = len(b)
+// Hijack takes the connection after 101, with what was read of it beyond the
+// head. Finish does nothing to it.
+func (l *Leg) Hijack() (c net.Conn, read []byte) {
+	c = l.conn.Conn
+	_ = c.SetDeadline(time.Time{})
+	if n := l.br.Buffered(); n > 0 {
+		b, _ := l.br.Peek(n)
+		read = append(read, b...)
 	}
-	l.header.Reset()
-	l.header.DisableNormalizing()
-	if err := l.header.Read(l.br); err != nil {
-		return invalidResponse{err}
-	}
-	l.status = statusOf(l.head.line)
-	l.http10 = len(l.head.line) >= 8 && string(l.head.line[:8]) == "HTTP/1.0"
-	if l.status < 100 || l.status != l.header.StatusCode() || !l.http10 && (len(l.head.line) < 8 || string(l.head.line[:8]) != "HTTP/1.1") {
-		return invalidResponse{errNoLine}
-	}
-	return nil
-}
-
-// statusOf returns the three digits that RFC 9112 §4 has after the version, 0 where
-// there is anything else. fasthttp takes 000 for 200.
-func statusOf(line []byte) int {
-	const from, to = len("HTTP/1.1 "), len("HTTP/1.1 200")
-	if len(line) < to || line[from-1] != ' ' || len(line) > to && line[to] != ' ' {
-		return 0
-	}
-	n := 0
-	for _, c := range line[from:to] {
-		if c < '0' || c > '9' {
-			return 0
-		}
-		n = 10*n + int(c-'0')
-	}
-	return n
-}
-
-// invalidResponse is what the application sent and HTTP/1 does not allow.
-type invalidResponse struct{ error }
-
-// frame decides where the response's body ends.
-func (l *upstreamLeg) frame(method []byte) error {
-	h := &l.head
-	coding, codings := h.Header("transfer-encoding")
-	_, lengths := h.Header("content-length")
-	closes := l.http10
-	for i := range h.fields {
-		if f := &h.fields[i]; len(f.name) == len("connection") && rules.EqualFold(f.name, "connection") {
-			if rules.ListHas(f.value, "close") {
-				closes = true
-			} else if l.http10 && rules.ListHas(f.value, "keep-alive") {
-				closes = false
-			}
-		}
-	}
-	if closes || codings > 0 && lengths > 0 {
-		l.reusable = false
-	}
-	switch {
-	case codings > 1 || codings == 1 && !rules.EqualFold(coding, "chunked") || codings == 1 && l.http10:
-		return invalidResponse{errors.New("transfer-encoding is not chunked")}
-	case string(method) == "HEAD" || l.status == 204 || l.status == 304:
-		l.body.start(l.br, noBody, 0)
-	case codings == 1:
-		l.body.start(l.br, chunked, 0)
-	case lengths > 0:
-		l.body.start(l.br, fixedLength, int64(max(0, l.header.ContentLength())))
-	default:
-		l.reusable = false
-		l.body.start(l.br, untilClose, 0)
-	}
-	return nil
+	l.conn = nil
+	l.body.release()
+	return c, read
 }

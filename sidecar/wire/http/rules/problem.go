@@ -55,6 +55,13 @@ func TooLarge(limit int) exchange.Denial {
 		"A policy of this port reads the bodies of such requests, up to "+strconv.Itoa(limit)+" bytes; this one is longer.")
 }
 
+// BodyTooLarge is for a body that is longer than the port allows.
+func BodyTooLarge() exchange.Denial {
+	d := Problem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge, "Body Too Large", "The body is longer than this port allows.")
+	d.Close = true
+	return d
+}
+
 // AppendProblem appends the problem+json document of d (RFC 9457).
 func AppendProblem(dst []byte, d *exchange.Denial) []byte {
 	dst = append(dst, `{"type":`...)

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http
+
+import (
+	"errors"
+	"io"
+
+	"weir.dev/weir/sidecar/wire/http/rules"
+)
+
+// readHead reads the head of one response, interim or final.
+func (l *Leg) readHead() error {
+	seen := 0
+	for {
+		if _, err := l.br.Peek(seen + 1); err != nil {
+			if err == io.EOF && seen > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		b, _ := l.br.Peek(l.br.Buffered())
+		if n := headLen(b, seen); n > 0 {
+			if err := l.head.parse(b[:n]); err != nil {
+				return invalidResponse{err}
+			}
+			break
+		}
+		seen = len(b)
+	}
+	l.header.Reset()
+	l.header.DisableNormalizing()
+	if err := l.header.Read(l.br); err != nil {
+		return invalidResponse{err}
+	}
+	l.status = statusOf(l.head.line)
+	l.http10 = len(l.head.line) >= 8 && string(l.head.line[:8]) == "HTTP/1.0"
+	if l.status < 100 || l.status != l.header.StatusCode() || !l.http10 && (len(l.head.line) < 8 || string(l.head.line[:8]) != "HTTP/1.1") {
+		return invalidResponse{errNoLine}
+	}
+	return nil
+}
+
+// statusOf returns the three digits that RFC 9112 §4 has after the version, 0 where
+// there is anything else. fasthttp takes 000 for 200.
+func statusOf(line []byte) int {
+	const from, to = len("HTTP/1.1 "), len("HTTP/1.1 200")
+	if len(line) < to || line[from-1] != ' ' || len(line) > to && line[to] != ' ' {
+		return 0
+	}
+	n := 0
+	for _, c := range line[from:to] {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
+}
+
+// invalidResponse is what the application sent and HTTP/1 does not allow.
+type invalidResponse struct{ error }
+
+func (invalidResponse) Is(target error) bool { return target == ErrInvalidResponse }
+
+// frame decides where the response's body ends.
+func (l *Leg) frame() error {
+	h := &l.head
+	coding, codings := h.Header("transfer-encoding")
+	_, lengths := h.Header("content-length")
+	closes := l.http10
+	for i := range h.fields {
+		if f := &h.fields[i]; len(f.name) == len("connection") && rules.EqualFold(f.name, "connection") {
+			if rules.ListHas(f.value, "close") {
+				closes = true
+			} else if l.http10 && rules.ListHas(f.value, "keep-alive") {
+				closes = false
+			}
+		}
+	}
+	if closes || codings > 0 && lengths > 0 {
+		l.reusable = false
+	}
+	switch {
+	case codings > 1 || codings == 1 && !rules.EqualFold(coding, "chunked") || codings == 1 && l.http10:
+		return invalidResponse{errors.New("transfer-encoding is not chunked")}
+	case string(l.method) == "HEAD" || l.status == 204 || l.status == 304:
+		l.body.start(l.br, noBody, 0)
+	case codings == 1:
+		l.body.start(l.br, chunked, 0)
+	case lengths > 0:
+		l.body.start(l.br, fixedLength, int64(max(0, l.header.ContentLength())))
+	default:
+		l.reusable = false
+		l.body.start(l.br, untilClose, 0)
+	}
+	return nil
+}
