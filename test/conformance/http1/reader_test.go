@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
@@ -186,11 +187,13 @@ const (
 // ServeHTTP takes a report of a proxy.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	var trailer textproto.ProtocolError
+	if err != nil && !errors.As(err, &trailer) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	// Any other error is about trailers that the proxy has let through.
+	// The body is whole; only trailers that the proxy has let through are not
+	// what net/http takes.
 	n := numbered{n: -1, request: request{Body: string(body)}}
 	if at := r.Header.Get(fieldNumber); at != "" {
 		n.n, _ = strconv.Atoi(at)
