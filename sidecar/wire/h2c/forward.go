@@ -38,7 +38,7 @@ const (
 )
 
 // goAway is how net/http says that a GOAWAY does not cover the stream. It exports
-// no value for it; TestRefusedByGoAway notices when the words change.
+// no value for it; TestReplay notices when the words change.
 const goAway = "http2: Transport received Server's graceful shutdown GOAWAY"
 
 // forward sends the request to the application and its response to the client.

@@ -140,6 +140,7 @@ func app(t testing.TB, h http.HandlerFunc) string {
 	p.SetHTTP1(true)
 	srv := httptest.NewUnstartedServer(h)
 	srv.Config.Protocols = p
+	srv.Config.DisableGeneralOptionsHandler = true
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	srv.Start()
 	t.Cleanup(func() {
