@@ -5,6 +5,7 @@ package http
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
@@ -16,7 +17,7 @@ func (t *txn) answer(d exchange.Denial) {
 	if d.Close || t.s.Draining() {
 		t.close = true
 	}
-	if !t.close && !t.body.ended && (t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger) {
+	if !t.close && !t.body.ended && (t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger || !t.discardSmall()) {
 		t.close = true
 	}
 	t.doc = rules.AppendProblem(t.doc[:0], &d)
@@ -49,6 +50,34 @@ func (t *txn) answer(d exchange.Denial) {
 		t.close, t.linger = true, true
 	}
 }
+
+// discardSmall takes a chunked body off the connection that has come by now. How
+// long another will be cannot be known, and a connection that may have to end after
+// the answer says so in it: the client must not send its next request into the end.
+func (t *txn) discardSmall() bool {
+	if t.body.framing != chunked {
+		return true
+	}
+	_ = t.c.nc.SetReadDeadline(time.Now().Add(smallBodyWait))
+	defer t.c.resetDeadlines()
+	if cap(t.out) < 4096 {
+		t.out = make([]byte, 0, 4096)
+	}
+	for n := 0; n <= maxLinger; {
+		k, err := t.body.Read(t.out[:4096])
+		if n += k; t.body.ended {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// smallBodyWait is how long an answer of Weir's waits for the rest of a chunked body
+// that is on its way.
+const smallBodyWait = 5 * time.Millisecond
 
 // appendFields appends what filters have added to the response.
 func (t *txn) appendFields(w []byte) []byte {

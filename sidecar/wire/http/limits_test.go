@@ -57,18 +57,20 @@ func TestDenialBeforeBody(t *testing.T) {
 	f := &testFilter{head: deny}
 	_, front := proxy(t, Config{Ports: chainPorts(f)}, "127.0.0.1:1")
 	c, br := dialRaw(t, front)
-	for _, framed := range [][2]string{
-		{"Content-Length: 28\r\n", "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"},
-		{"Transfer-Encoding: chunked\r\n", "1c\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n\r\n0\r\n\r\n"},
-	} {
-		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\n"+framed[0]+"\r\n")
-		if resp, _ := readResponse(t, br, "POST"); resp.StatusCode != 403 || resp.Close {
-			t.Errorf("got %d, close %v", resp.StatusCode, resp.Close)
-		}
-		_, _ = io.WriteString(c, framed[1])
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 28\r\n\r\n")
+	if resp, _ := readResponse(t, br, "POST"); resp.StatusCode != 403 || resp.Close {
+		t.Errorf("got %d, close %v", resp.StatusCode, resp.Close)
 	}
-	_, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	_, _ = io.WriteString(c, "GET /x HTTP/1.1\r\nHost: h\r\n\r\nHEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
 	readResponse(t, br, "HEAD")
+
+	// How long a chunked body will be is not known: the connection ends.
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+	if resp, _ := readResponse(t, br, "POST"); resp.StatusCode != 403 || !resp.Close {
+		t.Errorf("got %d, close %v", resp.StatusCode, resp.Close)
+	}
+	_, _ = io.WriteString(c, "1c\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n\r\n0\r\n\r\n")
+	_ = c.CloseWrite()
 	if rest, _ := io.ReadAll(br); len(rest) > 0 {
 		t.Errorf("more: %q", rest)
 	}

@@ -25,6 +25,8 @@ type pump struct {
 	read atomic.Bool
 	// failed: clientErr is set, and the pump about to be done.
 	failed atomic.Bool
+	// stop: nobody wants the rest.
+	stop atomic.Bool
 	// clientErr is why the client's body ended early; valid once done.
 	clientErr error
 	// upstreamErr is why the application takes no more of it; valid once done.
@@ -44,7 +46,19 @@ func (p *pump) start(l *Leg, u *upConn, chunked bool) {
 	if p.buf == nil {
 		p.buf = make([]byte, bulk)
 	}
+	p.stop.Store(false)
+	_ = u.SetWriteDeadline(l.start.Add(l.s.cfg.Timeouts.Stall))
+	p.extend(l, l.start)
 	go p.run(l, u)
+}
+
+// extend gives the client more time, but not once the pump was told to stop: then
+// a read that waits must end.
+func (p *pump) extend(l *Leg, now time.Time) {
+	l.client.ExtendRead(now.Add(l.s.cfg.Timeouts.Stall))
+	if p.stop.Load() {
+		l.client.ExtendRead(aLongTimeAgo())
+	}
 }
 
 func (p *pump) run(l *Leg, u *upConn) {
@@ -58,8 +72,6 @@ func (p *pump) run(l *Leg, u *upConn) {
 		p.done <- struct{}{}
 	}()
 	stall := l.s.cfg.Timeouts.Stall
-	_ = u.SetWriteDeadline(last.Add(stall))
-	c.ExtendRead(last.Add(stall))
 	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	for {
 		n, err := c.ReadBody(p.buf[chunkRoom : bulk-2-len(lastChunk)])
@@ -84,7 +96,7 @@ func (p *pump) run(l *Leg, u *upConn) {
 		if now := time.Now(); now.Sub(last) > stall/4 {
 			last = now
 			_ = u.SetWriteDeadline(now.Add(stall))
-			c.ExtendRead(now.Add(stall))
+			p.extend(l, now)
 		}
 	}
 }
@@ -145,6 +157,7 @@ func (p *pump) join(l *Leg) bool {
 	select {
 	case <-p.done:
 	default:
+		p.stop.Store(true)
 		_ = l.conn.Close()
 		l.client.ExtendRead(aLongTimeAgo())
 		<-p.done
