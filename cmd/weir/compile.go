@@ -18,6 +18,7 @@ import (
 func compileCommand() *cobra.Command {
 	var files []string
 	var out, redis string
+	var telemetry telemetryFlags
 	c := &cobra.Command{
 		Use:   "compile -f FILE -o SNAPSHOT",
 		Short: "Compile policy files to the snapshot that a sidecar serves",
@@ -26,16 +27,22 @@ behind all Services that the policies name. weir-sidecar --snapshot serves it.
 What was not accepted is said on standard error, and makes the exit code 1.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return compileFiles(cmd.Context(), files, redis, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			var settings local.Settings
+			var err error
+			if settings.Telemetry, err = telemetry.settings(cmd); err != nil {
+				return err
+			}
+			return compileFiles(cmd.Context(), files, redis, settings, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
 	c.Flags().StringVarP(&out, "out", "o", "-", "where the snapshot goes; - is standard output")
 	c.Flags().StringVar(&redis, "redis", "", "HOST:PORT of the store, without credentials (default: the sidecar's memory)")
+	telemetry.register(c)
 	return c
 }
 
-func compileFiles(ctx context.Context, paths []string, redis, out string, stdin io.Reader, stdout, stderr io.Writer) error {
+func compileFiles(ctx context.Context, paths []string, redis string, settings local.Settings, out string, stdin io.Reader, stdout, stderr io.Writer) error {
 	files, err := local.NewFiles(paths)
 	if err != nil {
 		return err
@@ -44,7 +51,6 @@ func compileFiles(ctx context.Context, paths []string, redis, out string, stdin 
 	if err != nil {
 		return err
 	}
-	var settings local.Settings
 	if redis != "" {
 		r, err := local.ParseRedis(redis)
 		if err != nil {

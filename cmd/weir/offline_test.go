@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/cmd/weir/internal/finding"
@@ -71,10 +73,67 @@ func TestCompileMakesASnapshot(t *testing.T) {
 	}
 }
 
+func TestCompileWritesTelemetry(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string // protojson; empty: nothing
+	}{
+		"nothing": {nil, ""},
+		"off":     {[]string{"--access-log", "off"}, ""},
+		"errors":  {[]string{"--access-log", "errors"}, `{"accessLog":{"mode":"MODE_ERRORS"}}`},
+		"sampled": {[]string{"--access-log", "Sampled"}, `{"accessLog":{"mode":"MODE_SAMPLED","samplePerMillion":10000}}`},
+		"a quarter of a percent": {[]string{"--access-log", "sampled", "--access-log-sample", "0.25"},
+			`{"accessLog":{"mode":"MODE_SAMPLED","samplePerMillion":2500}}`},
+		"spans": {[]string{"--otlp", "localhost:4317"}, `{"tracing":{"endpoint":"localhost:4317","samplePerMillion":100000}}`},
+		"both": {[]string{"--access-log", "all", "--otlp", "localhost:4317", "--trace-sample", "100"},
+			`{"accessLog":{"mode":"MODE_ALL"},"tracing":{"endpoint":"localhost:4317","samplePerMillion":1000000}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := execute(t, withLimit(5), append([]string{"compile", "-f", "-"}, c.args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s snapshot.Snapshot
+			if err := protojson.Unmarshal([]byte(out), &s); err != nil {
+				t.Fatal(err)
+			}
+			var want *snapshot.Telemetry
+			if c.want != "" {
+				want = &snapshot.Telemetry{}
+				if err := protojson.Unmarshal([]byte(c.want), want); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := cmp.Diff(want, s.GetTelemetry(), protocmp.Transform()); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// A port is what its listener says, else what its name says, as in a cluster.
+func TestCompileReadsProtocols(t *testing.T) {
+	sample, err := os.ReadFile("../../config/samples/ratelimitpolicy-grpc.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := execute(t, string(sample), "compile", "-f", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s snapshot.Snapshot
+	if err := protojson.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.GetPorts()) != 1 || s.GetPorts()[0].GetProtocol() != snapshot.Protocol_PROTOCOL_GRPC {
+		t.Errorf("ports: %v", s.GetPorts())
+	}
+}
+
 func TestCompileSaysWhatWasNotAccepted(t *testing.T) {
-	burst := strings.Replace(withLimit(5), "window: 3600s", "window: 3600s, penalty: {denials: 5, within: 1m, ban: 1m}", 1)
-	_, errs, err := execute(t, burst, "compile", "-f", "-")
-	if err == nil || !strings.Contains(errs, "Unsupported") || !strings.Contains(errs, "spec.limits[0].penalty") {
+	thrift := strings.Replace(withLimit(5), "window: 3600s", "window: 3600s, match: [{thrift: {service: S}}]", 1)
+	_, errs, err := execute(t, thrift, "compile", "-f", "-")
+	if err == nil || !strings.Contains(errs, "Unsupported") || !strings.Contains(errs, "spec.limits[0].match[0].thrift") {
 		t.Errorf("got %v and %q, want Unsupported with the path", err, errs)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"weir.dev/weir/cmd/weir/internal/plane"
 	"weir.dev/weir/cmd/weir/internal/term"
 	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/sidecar/admin"
 )
 
@@ -30,6 +31,7 @@ type runFlags struct {
 	redis     string
 	replicas  uint32
 	admin     string
+	telemetry telemetryFlags
 }
 
 func runCommand() *cobra.Command {
@@ -48,14 +50,19 @@ Redis are one system: a policy's counters are found by its namespace and name.
 LocalFallback.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			settings, err := f.telemetry.settings(cmd)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), settings, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
-	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|auto]; may be given several times")
+	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|h2c|grpc|ws|auto]; may be given several times")
 	c.Flags().StringVar(&f.redis, "redis", "", "HOST:PORT or redis:// URL; several, with commas, are nodes of one Redis Cluster (default: memory)")
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
 	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")
+	f.telemetry.register(c)
 	return c
 }
 
@@ -65,12 +72,13 @@ type running struct {
 	listeners []local.Listener
 	redis     local.Redis
 	replicas  uint32
+	telemetry config.Telemetry
 	plane     *plane.Plane
 	out       *term.Printer
 }
 
-func (f *runFlags) run(ctx context.Context, stdin io.Reader, out io.Writer) error {
-	r := &running{out: term.New(out), replicas: f.replicas}
+func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io.Reader, out io.Writer) error {
+	r := &running{out: term.New(out), replicas: f.replicas, telemetry: telemetry}
 	var err error
 	if r.files, err = local.NewFiles(f.files); err != nil {
 		return err
@@ -129,7 +137,7 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store})
+	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry})
 	if err != nil {
 		return err
 	}

@@ -258,6 +258,12 @@ func TestRunRefuses(t *testing.T) {
 		"upstream by URL":   {[]string{"-f", good, "--listener", "name=payments/http,listen=127.0.0.1:0,upstream=http://localhost:9"}, []string{"upstream", "HOST:PORT"}},
 		"port alone":        {[]string{"-f", good, "--listener", "name=payments/http,listen=8080,upstream=localhost:9"}, []string{"listen \"8080\"", "HOST:PORT"}},
 		"protocol to come":  {[]string{"-f", good, "--listener", listener + ",protocol=thrift"}, []string{"thrift", "not supported"}},
+		"another protocol":  {[]string{"-f", good, "--listener", listener + ",protocol=mysql"}, []string{`protocol "mysql"`, "use http, h2c, grpc, ws or auto"}},
+		"access log":        {[]string{"-f", good, "--listener", listener, "--access-log", "on"}, []string{"--access-log", "off, errors, sampled or all"}},
+		"log sample":        {[]string{"-f", good, "--listener", listener, "--access-log", "sampled", "--access-log-sample", "101"}, []string{"--access-log-sample: 101 is no percentage"}},
+		"nothing to sample": {[]string{"-f", good, "--listener", listener, "--access-log-sample", "1"}, []string{"--access-log-sample goes with --access-log sampled"}},
+		"collector by URL":  {[]string{"-f", good, "--listener", listener, "--otlp", "http://localhost:4317"}, []string{"--otlp: ", "Leave the scheme out"}},
+		"no spans":          {[]string{"-f", good, "--listener", listener, "--trace-sample", "1"}, []string{"--trace-sample goes with --otlp"}},
 		"scheme of redis":   {[]string{"-f", good, "--listener", listener, "--redis", "http://x"}, []string{"--redis", "redis://"}},
 		"no replicas":       {[]string{"-f", good, "--listener", listener, "--replicas", "0"}, []string{"--replicas"}},
 	} {

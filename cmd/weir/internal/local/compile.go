@@ -20,6 +20,8 @@ const ClusterID = "local"
 type Settings struct {
 	// Redis holds counters of scope Cluster; nil: this process's memory.
 	Redis *config.Redis
+	// Telemetry of the data plane; zero: none.
+	Telemetry config.Telemetry
 }
 
 // Result is what the operator would make of the files.
@@ -45,6 +47,7 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 		return Result{}, err
 	}
 	cfg := config.Default()
+	cfg.Telemetry = s.Telemetry
 	cfg.Stores = []config.Store{{Name: storeName, Redis: s.Redis, KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: "All"}}}
 	in := compile.Input{
 		Cluster: ClusterID, Namespace: p.Namespace, Config: cfg,
@@ -101,7 +104,7 @@ func Implied(p Policies) []Listener {
 			names["http"] = true
 		}
 		for port := range names {
-			all = append(all, Listener{Service: service, Port: port, Protocol: "http"})
+			all = append(all, Listener{Service: service, Port: port})
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name() < all[j].Name() })

@@ -18,7 +18,8 @@ type Listener struct {
 	Listen string
 	// Upstream is host:port of the application.
 	Upstream string
-	// Protocol is http, h2c, thrift or auto; empty: http.
+	// Protocol is http, h2c, grpc, ws or auto; empty: what the port's name says, as
+	// in a cluster, else http.
 	Protocol string
 }
 
@@ -68,12 +69,30 @@ func (l Listener) check(s string) error {
 		return fmt.Errorf("--listener %q: upstream %q is not HOST:PORT, as in 127.0.0.1:9000", s, l.Upstream)
 	}
 	switch l.Protocol {
-	case "", "http", "auto":
+	case "", "http", "h2c", "grpc", "ws", "auto":
 		return nil
-	case "h2c", "thrift":
-		return fmt.Errorf("--listener %q: protocol %s is not supported by this version of Weir; use http", s, l.Protocol)
+	case "thrift":
+		return fmt.Errorf("--listener %q: protocol thrift is not supported by this version of Weir; use http, h2c, grpc, ws or auto", s)
 	}
-	return fmt.Errorf("--listener %q: protocol %q is not known; use http or auto", s, l.Protocol)
+	return fmt.Errorf("--listener %q: protocol %q is not known; use http, h2c, grpc, ws or auto", s, l.Protocol)
+}
+
+// appProtocol is what the port of a Service would say; nil: nothing.
+func (l Listener) appProtocol() *string {
+	switch l.Protocol {
+	case "":
+		for _, said := range []string{"h2c", "grpc", "thrift"} {
+			if l.Port == said || strings.HasPrefix(l.Port, said+"-") {
+				return nil
+			}
+		}
+		return new("http")
+	case "auto":
+		return nil
+	case "h2c", "ws":
+		return new("kubernetes.io/" + l.Protocol)
+	}
+	return new(l.Protocol)
 }
 
 func isPort(s string, least uint64) bool {

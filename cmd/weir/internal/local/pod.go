@@ -67,9 +67,6 @@ func servicePort(l Listener, target int32) corev1.ServicePort {
 	if n, ok := l.number(); ok {
 		p.Name, p.Port = "", n
 	}
-	if l.Protocol == "http" || l.Protocol == "" {
-		http := "http"
-		p.AppProtocol = &http
-	}
+	p.AppProtocol = l.appProtocol()
 	return p
 }
