@@ -36,6 +36,8 @@ type Record struct {
 type Trace struct {
 	// Parent is the traceparent that the application gets in place of the
 	// client's: version 00, 55 bytes. Empty: the client's goes through unchanged.
+	// Where there is a Parent but no ParentID the trace begins here, and the
+	// client's tracestate, which belongs to none then, is dropped.
 	Parent []byte
 	// TraceID and SpanID are those of Weir's own span, ParentID the client's.
 	TraceID          [16]byte

@@ -5,9 +5,7 @@ package trace
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,101 +14,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
-
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/telemetry/trace/tracetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// receiver is an OTLP collector, of OpenTelemetry's own generated code.
-type receiver struct {
-	collector.UnimplementedTraceServiceServer
-	// answer, which may be nil, is called with the number of the call, from 1.
-	answer func(ctx context.Context, call int) (*collector.ExportTraceServiceResponse, error)
-
-	address string
-	server  *grpc.Server
-
-	mu    sync.Mutex
-	calls []time.Time
-	spans []*otlp.Span
-	last  *collector.ExportTraceServiceRequest
-	got   chan struct{}
-}
-
 // receive starts a collector; an empty address is a free one.
-func receive(t *testing.T, address string, answer func(context.Context, int) (*collector.ExportTraceServiceResponse, error)) *receiver {
+func receive(t *testing.T, address string, answer tracetest.Answer) *tracetest.Collector {
 	t.Helper()
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &receiver{answer: answer, address: l.Addr().String(), server: grpc.NewServer(), got: make(chan struct{}, 1)}
-	collector.RegisterTraceServiceServer(r.server, r)
-	go func() { _ = r.server.Serve(l) }()
-	t.Cleanup(r.server.Stop)
-	return r
-}
-
-func (r *receiver) Export(ctx context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
-	r.mu.Lock()
-	r.calls = append(r.calls, time.Now())
-	call := len(r.calls)
-	r.mu.Unlock()
-	resp := &collector.ExportTraceServiceResponse{}
-	if r.answer != nil {
-		a, err := r.answer(ctx, call)
-		if err != nil {
-			return nil, err
-		}
-		if a != nil {
-			resp = a
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = req
-	for _, rs := range req.GetResourceSpans() {
-		for _, ss := range rs.GetScopeSpans() {
-			r.spans = append(r.spans, ss.GetSpans()...)
-		}
-	}
-	select {
-	case r.got <- struct{}{}:
-	default:
-	}
-	return resp, nil
-}
-
-// await returns the spans once there are n.
-func (r *receiver) await(t *testing.T, n int) []*otlp.Span {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	for {
-		r.mu.Lock()
-		spans := r.spans
-		r.mu.Unlock()
-		if len(spans) >= n {
-			return spans
-		}
-		select {
-		case <-r.got:
-		case <-deadline.C:
-			t.Fatalf("%d spans arrived, want %d", len(spans), n)
-		}
-	}
-}
-
-func (r *receiver) called() []time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.calls
+	return tracetest.Start(t, address, answer)
 }
 
 // exporter makes one with short times; dropped counts.

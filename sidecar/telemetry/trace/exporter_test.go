@@ -64,18 +64,18 @@ func TestRetry(t *testing.T) {
 				return nil, nil
 			})
 			var dropped atomic.Int64
-			e := exporter(t, r.address, &dropped)
+			e := exporter(t, r.Address, &dropped)
 			pass(e, request("GET", "/", nil), answered(200))
 			e.Close(t.Context())
 			if !tc.again {
-				if n := len(r.called()); n != 1 || dropped.Load() != 1 {
+				if n := len(r.Calls()); n != 1 || dropped.Load() != 1 {
 					t.Errorf("%d calls and %d spans dropped, want 1 and 1", n, dropped.Load())
 				}
 				return
 			}
-			calls := r.called()
-			if len(calls) != 3 || len(r.await(t, 1)) != 1 || dropped.Load() != 0 {
-				t.Fatalf("%d calls, %d spans, %d dropped; want 3, 1 and 0", len(calls), len(r.spans), dropped.Load())
+			calls := r.Calls()
+			if len(calls) != 3 || len(r.Await(t, 1)) != 1 || dropped.Load() != 0 {
+				t.Fatalf("%d calls, %d spans, %d dropped; want 3, 1 and 0", len(calls), len(r.Spans()), dropped.Load())
 			}
 			for i := range 2 {
 				if pause := calls[i+1].Sub(calls[i]); pause < tc.after {
@@ -91,11 +91,11 @@ func TestGivesUp(t *testing.T) {
 		return nil, refusal(t, codes.Unavailable, 0)
 	})
 	var dropped atomic.Int64
-	e := exporter(t, r.address, &dropped)
+	e := exporter(t, r.Address, &dropped)
 	e.opts.times.giveUp = 50 * time.Millisecond
 	pass(e, request("GET", "/", nil), answered(200))
 	e.Close(t.Context())
-	if n := len(r.called()); n < 2 || dropped.Load() != 1 {
+	if n := len(r.Calls()); n < 2 || dropped.Load() != 1 {
 		t.Errorf("%d calls and %d spans dropped, want several and 1", n, dropped.Load())
 	}
 }
@@ -107,13 +107,13 @@ func TestPartialSuccess(t *testing.T) {
 		}}, nil
 	})
 	var dropped atomic.Int64
-	e := exporter(t, r.address, &dropped)
+	e := exporter(t, r.Address, &dropped)
 	e.opts.times.gather = time.Hour
 	for range 3 {
 		pass(e, request("GET", "/", nil), answered(200))
 	}
 	e.Close(t.Context())
-	if n := len(r.called()); n != 1 || dropped.Load() != 2 {
+	if n := len(r.Calls()); n != 1 || dropped.Load() != 2 {
 		t.Errorf("%d calls and %d spans dropped, want 1 and the 2 that were refused", n, dropped.Load())
 	}
 }
@@ -137,13 +137,13 @@ func TestCollectorComesAndGoes(t *testing.T) {
 	pass(e, request("GET", "/1", nil), answered(200))
 	time.Sleep(20 * time.Millisecond) // a few attempts
 	first := receive(t, address, nil)
-	first.await(t, 1)
-	first.server.Stop()
+	first.Await(t, 1)
+	first.Stop()
 	pass(e, request("GET", "/2", nil), answered(200))
 	second := receive(t, address, nil)
-	second.await(t, 1)
+	second.Await(t, 1)
 	pass(e, request("GET", "/3", nil), answered(200))
-	second.await(t, 2)
+	second.Await(t, 2)
 	if dropped.Load() != 0 {
 		t.Errorf("%d spans dropped", dropped.Load())
 	}
@@ -162,7 +162,7 @@ func TestSlowCollector(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	var dropped atomic.Int64
-	e := exporter(t, r.address, &dropped)
+	e := exporter(t, r.Address, &dropped)
 	e.opts.times.call = 200 * time.Millisecond
 	const sent = maxBatch + maxQueue + 1000
 	for range sent {
@@ -174,7 +174,7 @@ func TestSlowCollector(t *testing.T) {
 	}
 	close(release)
 	e.Close(t.Context())
-	if got := int64(len(r.await(t, 1))) + dropped.Load(); got != sent {
+	if got := int64(len(r.Await(t, 1))) + dropped.Load(); got != sent {
 		t.Errorf("%d spans delivered or counted as dropped, want %d", got, sent)
 	}
 }
@@ -198,11 +198,11 @@ func TestCloseWithoutCollector(t *testing.T) {
 func TestIdle(t *testing.T) {
 	r := receive(t, "", nil)
 	var dropped atomic.Int64
-	e := exporter(t, r.address, &dropped)
+	e := exporter(t, r.Address, &dropped)
 	e.opts.times.idle = time.Millisecond
 	for n := range 3 {
 		pass(e, request("GET", "/", nil), answered(200))
-		r.await(t, n+1)
+		r.Await(t, n+1)
 		e.wg.Wait()
 		if !e.Idle() {
 			t.Fatal("the goroutine has ended, but is said to run")

@@ -138,10 +138,10 @@ func TestSpans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := receive(t, "", nil)
 			var dropped atomic.Int64
-			e := exporter(t, r.address, &dropped)
+			e := exporter(t, r.Address, &dropped)
 			x, rec := tc.make()
 			pass(e, x, rec)
-			s := r.await(t, 1)[0]
+			s := r.Await(t, 1)[0]
 			if d := cmp.Diff(tc.attributes, attributes(t, s.GetAttributes())); d != "" {
 				t.Errorf("attributes (-want +got):\n%s", d)
 			}
@@ -152,7 +152,7 @@ func TestSpans(t *testing.T) {
 			if s.GetKind() != otlp.Span_SPAN_KIND_SERVER || s.GetStartTimeUnixNano() != start || s.GetEndTimeUnixNano() != start+uint64(20*time.Millisecond) {
 				t.Errorf("kind and times: %v", s)
 			}
-			if b, err := proto.Marshal(r.last); err != nil || bytes.Contains(b, []byte("s3cret")) {
+			if b, err := proto.Marshal(r.Last()); err != nil || bytes.Contains(b, []byte("s3cret")) {
 				t.Errorf("a secret is in the request, or error %v", err)
 			}
 		})
@@ -162,10 +162,10 @@ func TestSpans(t *testing.T) {
 func TestResource(t *testing.T) {
 	r := receive(t, "", nil)
 	var dropped atomic.Int64
-	e := exporter(t, r.address, &dropped)
+	e := exporter(t, r.Address, &dropped)
 	pass(e, request("GET", "/", nil), answered(200))
-	r.await(t, 1)
-	got := r.last.GetResourceSpans()[0]
+	r.Await(t, 1)
+	got := r.Last().GetResourceSpans()[0]
 	want := map[string]string{
 		"service.name": "payments", "service.namespace": "shop", "k8s.namespace.name": "shop", "k8s.pod.name": "payments-1",
 		"telemetry.sdk.name": "weir", "telemetry.sdk.language": "go", "telemetry.sdk.version": "v1.2.3",
