@@ -100,6 +100,9 @@ func (t *stream) request(ctx context.Context) *http.Request {
 	t.forwardedFields(h)
 	if p := t.x.Trace.Parent; len(p) > 0 {
 		h["Traceparent"] = []string{string(p)}
+		if t.x.Trace.ParentID == [8]byte{} {
+			delete(h, "Tracestate")
+		}
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		// Else net/http names itself.
