@@ -34,12 +34,13 @@ func (t *txn) answer(d exchange.Denial) {
 	w = t.appendConnection(w)
 	w = append(w, "\r\n"...)
 	if string(t.target.method) != "HEAD" {
+		t.sent = int64(len(t.doc))
 		w = append(w, t.doc...)
 	}
 	t.status = d.Status
 	t.x.Status = d.Status
 	if !t.flush(w) {
-		t.close = true
+		t.close, t.sent, t.aborted = true, 0, abortedClientGone
 		return
 	}
 	if t.close {

@@ -5,6 +5,7 @@ package http
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
@@ -50,6 +51,8 @@ func (t *txn) appendRequest(b []byte) []byte {
 	b = append(b, t.target.uri...)
 	b = append(b, " HTTP/1.1\r\n"...)
 	lastFor, proto, host := t.forwardedFields()
+	parent := t.x.Trace.Parent
+	begins := len(parent) > 0 && t.x.Trace.ParentID == [8]byte{}
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
 		if f.drop || rules.HopByHop(f.name, f.value) {
@@ -61,6 +64,8 @@ func (t *txn) appendRequest(b []byte) []byte {
 			b = t.appendFraming(b, f.name)
 		case len(f.name) == len("expect") && rules.EqualFold(f.name, "expect") && t.x.Body != nil:
 			// The body has come; nobody waits for 100 Continue.
+		case len(parent) > 0 && rules.EqualFold(f.name, "traceparent"), begins && rules.EqualFold(f.name, "tracestate"):
+			// Weir's own takes its place.
 		case i == lastFor:
 			b = append(b, f.name...)
 			b = append(b, ": "...)
@@ -78,6 +83,11 @@ func (t *txn) appendRequest(b []byte) []byte {
 	if lastFor < 0 && t.c.peer.IsValid() {
 		b = append(b, "X-Forwarded-For: "...)
 		b = rules.AppendForwardedFor(b, nil, t.c.peer)
+		b = append(b, "\r\n"...)
+	}
+	if len(parent) > 0 {
+		b = append(b, "traceparent: "...)
+		b = append(b, parent...)
 		b = append(b, "\r\n"...)
 	}
 	if !proto {
@@ -200,6 +210,9 @@ func (t *txn) relay() exchange.Outcome {
 			t.aborted = abortedClientGone
 			return exchange.SentNoReply
 		}
+	}
+	if t.observing {
+		t.upstream = time.Since(l.start)
 	}
 	t.x.Status = l.status
 	t.chain.ResponseHead(&t.x)

@@ -42,7 +42,9 @@ func (t *txn) relayFinal() exchange.Outcome {
 	}
 	w := t.appendResponseHead(t.w[:0], out)
 	t.status = l.status
-	return t.relayBody(w, out)
+	outcome := t.relayBody(w, out)
+	t.sent = l.body.size
+	return outcome
 }
 
 // responseFraming is how the body goes to the client.

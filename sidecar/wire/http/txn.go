@@ -51,6 +51,14 @@ type txn struct {
 	aborted string
 	// maxBody bounds the request's body; 0: not bounded.
 	maxBody int64
+	// observing: observer wants to know the end.
+	observing bool
+	observer  exchange.Observer
+	record    exchange.Record
+	// sent is how much of a body the client got, upstream how long the application
+	// took, if somebody observes.
+	sent     int64
+	upstream time.Duration
 	// ending: filters are being told the outcome.
 	ending bool
 
@@ -101,13 +109,17 @@ func (t *txn) serve() (keep bool) {
 	}
 	t.c.requests++
 	t.begin()
-	if d, ok := t.check(); !ok {
-		t.answer(d)
+	d, ok := t.check()
+	t.dropListed()
+	t.observe()
+	outcome := exchange.NotSent
+	if ok {
+		outcome = t.run()
 	} else {
-		t.dropListed()
-		t.run()
+		t.answer(d)
 	}
 	t.c.s.cfg.Metrics.Request(t.c.target.Port, HTTP1, t.status, t.x.Start)
+	t.observed(outcome)
 	t.end()
 	return !t.close
 }
@@ -118,15 +130,20 @@ func (t *txn) begin() {
 	now := time.Now()
 	c.extendDeadlines(now)
 	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
-	t.chain, t.maxBody = nil, 0
+	t.chain, t.maxBody, t.observer = nil, 0, nil
+	t.sent, t.upstream, t.observing = 0, 0, false
 	x := &t.x
 	x.Reset()
 	if t.port != nil {
-		t.chain, t.maxBody = t.port.Chain, t.port.MaxBody
+		t.chain, t.maxBody, t.observer = t.port.Chain, t.port.MaxBody, t.port.Observer
 	}
 	x.Context = t.s.ctx
 	x.Start = now
 	x.Port = c.target.Port
+	x.Protocol = "HTTP/1.1"
+	if t.http10 {
+		x.Protocol = "HTTP/1.0"
+	}
 	x.Method = t.target.method
 	x.RawPath = t.target.path
 	x.Query = t.target.query
@@ -144,12 +161,12 @@ func (t *txn) end() {
 	}
 	t.whole = t.whole[:0]
 	t.x.Body, t.x.Request, t.x.Context = nil, nil, nil
-	t.port, t.chain = nil, nil
+	t.port, t.chain, t.observer = nil, nil, nil
 }
 
 // run takes the request through the filters and, when they let it, to the
 // application.
-func (t *txn) run() {
+func (t *txn) run() exchange.Outcome {
 	x := &t.x
 	outcome := exchange.NotSent
 	verdict := t.chain.Head(x, &t.progress)
@@ -170,6 +187,7 @@ func (t *txn) run() {
 	}
 	t.ending = true
 	t.chain.End(x, &t.progress, outcome)
+	return outcome
 }
 
 // abandon gives back what a request held that ended in a panic. The txn is not
@@ -189,6 +207,8 @@ func (t *txn) abandon() {
 	if !t.ending {
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
+	t.aborted = "panic"
+	t.observed(outcome)
 }
 
 // skipEmptyLine takes the CRLF that some old clients send after a body, so that

@@ -98,7 +98,7 @@ type Leg struct {
 	// timeout is Request.Timeout, and late when it is over; zero: not known yet.
 	timeout time.Duration
 	late    time.Time
-	// start is when the filters were through, which may have waited.
+	// start is when the connection was there.
 	start time.Time
 	// slow: so much time has passed that start is no longer now.
 	slow bool
@@ -141,6 +141,7 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 				return ErrUnreachable
 			}
 			u = newUpConn(nc)
+			l.start = time.Now()
 		}
 		l.attach(u)
 		n, err := l.write(u, r.Head)
