@@ -143,9 +143,8 @@ func (k *client) do(calls []*call) error {
 	sent := make(chan error, 1)
 	conn := k.c
 	go func() { sent <- k.send(calls) }()
-	defer func() {
-		<-sent
-	}()
+	// What could not be sent shows in the answers.
+	defer func() { _ = <-sent }()
 	for i, c := range calls {
 		more, err := k.receive(c)
 		if err != nil {
@@ -227,8 +226,10 @@ func good(c *call, resp *http.Response, body []byte, err error) error {
 		want = nil
 	}
 	switch {
-	case err != nil || resp.StatusCode != status || !bytes.Equal(body, want):
-		return fmt.Errorf("got %d and %d bytes (%.60q, %v), want %d and %d", resp.StatusCode, len(body), body, err, status, len(want))
+	case err != nil:
+		return fmt.Errorf("got %d and %d bytes of %d: %w", resp.StatusCode, len(body), len(want), err)
+	case resp.StatusCode != status || !bytes.Equal(body, want):
+		return fmt.Errorf("got %d and %d bytes (%.60q), want %d and %d", resp.StatusCode, len(body), body, status, len(want))
 	case resp.Header.Get("X-Id") != strconv.FormatUint(c.id, 10):
 		return fmt.Errorf("got the answer to %s", resp.Header.Get("X-Id"))
 	case (c.reply == "chunked" || c.reply == "events") && c.method != http.MethodHead && resp.Trailer.Get("X-T") != strconv.FormatUint(c.id, 10):
