@@ -73,9 +73,19 @@ func appendInt(b []byte, key string, n int64) []byte {
 	return strconv.AppendInt(appendKey(b, key), n, 10)
 }
 
-// appendMilliseconds keeps microseconds.
+// appendMilliseconds keeps microseconds, without zeros at the end.
 func appendMilliseconds(b []byte, key string, d time.Duration) []byte {
-	return strconv.AppendFloat(appendKey(b, key), float64(d.Microseconds())/1000, 'f', -1, 64)
+	us := max(d.Microseconds(), 0)
+	b = strconv.AppendInt(appendKey(b, key), us/1000, 10)
+	rest := us % 1000
+	if rest == 0 {
+		return b
+	}
+	b = append(b, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func appendAddr(b []byte, key string, a netip.Addr) []byte {

@@ -103,6 +103,17 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+func TestMilliseconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0", 999: "0", -time.Second: "0", time.Microsecond: "0.001", 10 * time.Microsecond: "0.01", 100 * time.Microsecond: "0.1",
+		time.Millisecond: "1", 1500 * time.Microsecond: "1.5", time.Hour + 90*time.Microsecond: "3600000.09", 10 * time.Second: "10000",
+	} {
+		if got := string(appendMilliseconds(nil, "x", d)); got != `,"x":`+want {
+			t.Errorf("%s is %s, want %s", d, got, want)
+		}
+	}
+}
+
 // hostile draws bytes that clients might try.
 func hostile(t *rapid.T, label string) string {
 	part := rapid.OneOf(
