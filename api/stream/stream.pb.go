@@ -34,6 +34,10 @@ const (
 	PortProblem_KIND_UNSPECIFIED PortProblem_Kind = 0
 	// A TLS ClientHello was seen (and closed) on a governed port.
 	PortProblem_KIND_ENCRYPTED_TRAFFIC PortProblem_Kind = 1
+	// Most requests come from very few peers that are no trusted proxies and carry
+	// X-Forwarded-For: limits by clientIP count all who are behind one as one. It is
+	// there as long as that holds, without a count.
+	PortProblem_KIND_FEW_PEERS PortProblem_Kind = 2
 )
 
 // Enum value maps for PortProblem_Kind.
@@ -41,10 +45,12 @@ var (
 	PortProblem_Kind_name = map[int32]string{
 		0: "KIND_UNSPECIFIED",
 		1: "KIND_ENCRYPTED_TRAFFIC",
+		2: "KIND_FEW_PEERS",
 	}
 	PortProblem_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":       0,
 		"KIND_ENCRYPTED_TRAFFIC": 1,
+		"KIND_FEW_PEERS":         2,
 	}
 )
 
@@ -1357,14 +1363,15 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\tR\x05limit\x12\x1d\n" +
 	"\n" +
-	"would_deny\x18\x03 \x01(\x04R\twouldDeny\"\xa7\x01\n" +
+	"would_deny\x18\x03 \x01(\x04R\twouldDeny\"\xbb\x01\n" +
 	"\vPortProblem\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .weir.stream.v1.PortProblem.KindR\x04kind\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"8\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"L\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
-	"\x16KIND_ENCRYPTED_TRAFFIC\x10\x01\"j\n" +
+	"\x16KIND_ENCRYPTED_TRAFFIC\x10\x01\x12\x12\n" +
+	"\x0eKIND_FEW_PEERS\x10\x02\"j\n" +
 	"\fRolloutDelta\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\tR\areplica\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x12,\n" +

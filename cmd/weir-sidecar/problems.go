@@ -38,6 +38,9 @@ func (p *problems) list() []*stream.PortProblem {
 	return out
 }
 
+// maxProblems is as many as a report may have.
+const maxProblems = 256
+
 // sink is the engine, whose reports also say what the listeners have seen.
 type sink struct {
 	*engine.Engine
@@ -47,6 +50,7 @@ type sink struct {
 // Report implements source.Sink.
 func (s sink) Report() *stream.Report {
 	r := s.Engine.Report()
-	r.Problems = s.problems.list()
+	r.Problems = append(s.problems.list(), r.Problems...)
+	r.Problems = r.Problems[:min(len(r.Problems), maxProblems)]
 	return r
 }

@@ -32,7 +32,7 @@ func Compile(in Input) Output {
 			continue
 		}
 		c.drafts[p.Name] = d
-		v.Shadow = d.shadow
+		v.Shadow, v.ByAddress = d.shadow, byAddress(d.policy)
 		verdicts = append(verdicts, v)
 		attaching.Policies = append(attaching.Policies, attach.Policy{
 			ID: v.Policy, Created: p.CreationTimestamp.UTC(), Targets: p.Spec.TargetRefs,
@@ -51,6 +51,17 @@ func Compile(in Input) Output {
 	ready := readyPods(verdicts)
 	for i := range attached.Workloads {
 		out.Workloads = append(out.Workloads, c.workload(&attached.Workloads[i], ready))
+	}
+	return out
+}
+
+// byAddress are the limits with a clientIP in their key.
+func byAddress(p *snapshot.RateLimitPolicy) []string {
+	var out []string
+	for _, l := range p.GetLimits() {
+		if slices.ContainsFunc(l.GetKey(), func(k *snapshot.KeyPart) bool { return k.GetClientIp() != nil }) {
+			out = append(out, l.GetName())
+		}
 	}
 	return out
 }

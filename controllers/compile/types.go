@@ -68,6 +68,8 @@ type Verdict struct {
 	Targets []attach.Target
 	// Shadow are the names of limits that only report, sorted.
 	Shadow []string
+	// ByAddress are the names of limits that count by the client's address, sorted.
+	ByAddress []string
 }
 
 // Accepted is the status of the condition.

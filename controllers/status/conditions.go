@@ -68,7 +68,7 @@ func Conditions(o Observation) Report {
 	var pods []attach.Pod
 	all := reach{}
 	var bypass []string
-	encrypted := map[uint16]bool{}
+	encrypted, crowded := map[uint16]bool{}, map[uint16]bool{}
 	for i := range v.Targets {
 		t := &v.Targets[i]
 		target := Target{Name: t.Name, SectionName: t.SectionName, Conditions: []Condition{accepted(t.Reason, t.Message)}}
@@ -83,6 +83,9 @@ func Conditions(o Observation) Report {
 			for _, port := range at {
 				encrypted[port] = true
 			}
+			for _, port := range o.crowded(t) {
+				crowded[port] = true
+			}
 		} else {
 			target.Conditions = append(target.Conditions, notProgrammed(t.Reason))
 		}
@@ -92,6 +95,9 @@ func Conditions(o Observation) Report {
 	if !v.Accepted() {
 		out.Conditions = append(out.Conditions, notProgrammed(v.Reason))
 		return out
+	}
+	if len(crowded) > 0 {
+		out.Conditions[0].Message += " " + crowdWarning(v.ByAddress, sorted(crowded))
 	}
 	slices.Sort(bypass)
 	total := o.tally(distinct(pods), all)

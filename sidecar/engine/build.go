@@ -27,6 +27,10 @@ type build struct {
 	filters map[string]*ratelimit.Filter
 	// limits are the `<policy>/<limit>` of the program.
 	limits map[string]bool
+	// byAddress are the policies of which a limit counts by the client's address,
+	// crowds what watches their ports.
+	byAddress map[string]bool
+	crowds    map[uint16]*crowd
 }
 
 func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
@@ -34,6 +38,9 @@ func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
 		stores:  map[string]*sharedStore{},
 		filters: map[string]*ratelimit.Filter{},
 		limits:  map[string]bool{},
+
+		byAddress: map[string]bool{},
+		crowds:    map[uint16]*crowd{},
 	}
 }
 
@@ -94,6 +101,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 		return refusePolicy(name, "%s.", sentence(err))
 	}
 	b.filters[name] = f
+	b.byAddress[name] = byAddress(p)
 	return nil
 }
 
@@ -144,7 +152,11 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 	if protocol == exchange.Opaque {
 		return nil, refusePolicy(name, "Port %d is opaque: no policy can govern it.", p.GetNumber())
 	}
-	port.Chain = exchange.Chain{f.Under(identity)}
+	var filter exchange.Filter = f.Under(identity)
+	if b.byAddress[name] {
+		filter = &crowdFilter{Filter: filter, crowd: b.crowdOf(port)}
+	}
+	port.Chain = exchange.Chain{filter}
 	return port, nil
 }
 

@@ -16,7 +16,7 @@ const maxPeers = 1024
 func (b *build) commit() {
 	e := b.e
 	old := e.stores
-	e.limits, e.stores = b.limits, b.stores
+	e.limits, e.stores, e.crowds = b.limits, b.stores, b.crowds
 	for name, s := range old {
 		if s.redis != nil && e.stores[name] != s {
 			e.retire(s)

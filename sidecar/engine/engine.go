@@ -68,6 +68,8 @@ type Engine struct {
 	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
 	limits  map[string]bool           // <policy>/<limit> of the program
 
+	crowds map[uint16]*crowd // by port
+
 	// observer is the one for telemetry; observed: it was asked for.
 	observer  exchange.Observer
 	telemetry *snapshot.Telemetry
@@ -187,8 +189,8 @@ func (e *Engine) shadowOf(id string) *atomic.Uint64 {
 	return n
 }
 
-// Report returns the counters of shadow limits that are not 0, sorted. The
-// problems of ports are the listeners' to add.
+// Report returns the counters of shadow limits that are not 0, and the ports whose
+// clients come through few peers, sorted. Other problems are the listeners' to add.
 func (e *Engine) Report() *stream.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,6 +202,12 @@ func (e *Engine) Report() *stream.Report {
 		policy, limit, _ := strings.Cut(id, "/")
 		r.Shadow = append(r.Shadow, &stream.ShadowCount{Policy: policy, Limit: limit, WouldDeny: n.Load()})
 	}
+	for port, c := range e.crowds {
+		if c.is.Load() {
+			r.Problems = append(r.Problems, &stream.PortProblem{Kind: stream.PortProblem_KIND_FEW_PEERS, Port: uint32(port)})
+		}
+	}
+	slices.SortFunc(r.Problems, func(a, b *stream.PortProblem) int { return int(a.GetPort()) - int(b.GetPort()) })
 	slices.SortFunc(r.Shadow, func(a, b *stream.ShadowCount) int {
 		return strings.Compare(a.GetPolicy()+"/"+a.GetLimit(), b.GetPolicy()+"/"+b.GetLimit())
 	})
