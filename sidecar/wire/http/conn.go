@@ -105,6 +105,9 @@ func (c *conn) serveReadable() bool {
 	keep := true
 	for keep {
 		keep = t.serve()
+		if t.spent {
+			break
+		}
 		if t.skipEmptyLine(); t.br.Buffered() == 0 {
 			break
 		}
@@ -115,7 +118,9 @@ func (c *conn) serveReadable() bool {
 	http2 := t.http2
 	t.http2 = nil
 	t.detach()
-	c.s.txns.Put(t)
+	if !t.spent {
+		c.s.txns.Put(t)
+	}
 	if http2 != nil {
 		c.serveHTTP2(http2)
 	}
@@ -216,7 +221,7 @@ func (c *conn) splice() {
 		return
 	}
 	defer c.retire()()
-	splice.Join(c.nc, up)
+	_, _ = splice.Join(c.nc, up)
 }
 
 // awaitConfig waits for the first snapshot, as long as the server is new: a pod

@@ -4,6 +4,7 @@ package http
 
 import (
 	"bytes"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -17,7 +18,7 @@ func (t *txn) forward() exchange.Outcome {
 	t.out = t.appendRequest(t.out[:0])
 	r := Request{
 		Head: t.out, Method: t.target.method,
-		Whole: t.body.ended, Chunked: t.body.framing == chunked,
+		Whole: t.body.ended, Chunked: t.body.framing == chunked, Upgrade: t.upgrade != nil,
 	}
 	if t.port != nil {
 		r.Timeout = t.port.ResponseTimeout(t.x.Path)
@@ -56,6 +57,9 @@ func (t *txn) appendRequest(b []byte) []byte {
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
 		if f.drop || rules.HopByHop(f.name, f.value) {
+			if t.upgrade != nil && rules.EqualFold(f.name, "upgrade") {
+				b = appendUpgrade(b, f)
+			}
 			continue
 		}
 		switch {
@@ -203,6 +207,9 @@ func (t *txn) relay() exchange.Outcome {
 		}
 		if status >= 200 {
 			break
+		}
+		if status == http.StatusSwitchingProtocols {
+			return t.switchProtocols()
 		}
 		if !t.http10 && !t.flush(t.appendInterim(t.w[:0])) {
 			l.Break()

@@ -70,8 +70,6 @@ var refused = map[string]struct {
 	"HTTP/1.10":                 {"GET / HTTP/1.10\r\nHost: h\r\n\r\n", 400},
 	"h2c preface":               {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
 	"CONNECT":                   {"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", 501},
-	"WebSocket":                 {"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", 501},
-	"gRPC":                      {"POST /p.S/M HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc+proto\r\nContent-Length: 0\r\n\r\n", 501},
 	"redis":                     {"*1\r\n$4\r\nPING\r\n", 400},
 	"smtp":                      {"EHLO example.org\r\n", 400},
 	"empty lines and no method": {"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},

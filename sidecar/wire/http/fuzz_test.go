@@ -36,7 +36,9 @@ func readOne(s *Server, raw []byte) (*txn, bool) {
 		return t, false
 	}
 	t.begin()
-	_, ok := t.check()
+	_, ok := t.paths.Fill(&t.x, t.port)
+	t.upgrade = t.upgradeTo()
+	t.dropListed()
 	return t, ok
 }
 
@@ -208,7 +210,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 			t.Fatal("refused")
 		}
 		x.begin()
-		if _, ok := x.check(); !ok {
+		if _, ok := x.paths.Fill(&x.x, x.port); !ok {
 			t.Fatal("refused")
 		}
 		x.chain.Head(&x.x, &x.progress)

@@ -18,6 +18,8 @@ import (
 // watcher is an Observer that keeps what it is told.
 type watcher struct {
 	trace bool
+	// parent is the client's span.
+	parent [8]byte
 	seen  chan string
 	done  chan exchange.Record
 }
@@ -30,7 +32,7 @@ func (w *watcher) Start(x *exchange.Exchange) {
 	host, _ := x.Request.Header("x-listed")
 	w.seen <- strings.Join([]string{x.Protocol, string(x.Method), string(x.Path), x.Client.String(), string(host)}, " ")
 	if w.trace {
-		x.Trace.TraceID, x.Trace.SpanID = [16]byte{1}, [8]byte{2}
+		x.Trace.TraceID, x.Trace.SpanID, x.Trace.ParentID = [16]byte{1}, [8]byte{2}, w.parent
 		x.Trace.SetParent(1)
 	}
 }
@@ -125,7 +127,7 @@ func TestObserver(t *testing.T) {
 }
 
 // TestTraceParent: Weir's takes the place of the client's, however many there are;
-// tracestate stays, and Connection takes neither away.
+// tracestate stays where the trace goes on, and Connection takes neither away.
 func TestTraceParent(t *testing.T) {
 	const ours = "traceparent: 00-01000000000000000000000000000000-0200000000000000-01\r\n"
 	const theirs = "TraceParent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n"
@@ -142,17 +144,19 @@ func TestTraceParent(t *testing.T) {
 	})
 	for name, test := range map[string]struct {
 		trace        bool
+		parent       byte
 		sent         string
 		ours, theirs int
+		state        bool
 	}{
-		"added":             {true, "", 1, 0},
-		"replaced":          {true, theirs + "tracestate: a=b\r\n", 1, 0},
-		"two":               {true, theirs + theirs + "tracestate: a=b\r\n", 1, 0},
-		"nothing is traced": {false, theirs + "Connection: traceparent, tracestate\r\ntracestate: a=b\r\n", 0, 1},
+		"added":             {true, 0, "", 1, 0, false},
+		"replaced":          {true, 7, theirs + "tracestate: a=b\r\n", 1, 0, true},
+		"two, none taken":   {true, 0, theirs + theirs + "tracestate: a=b\r\n", 1, 0, false},
+		"nothing is traced": {false, 0, theirs + "Connection: traceparent, tracestate\r\ntracestate: a=b\r\n", 0, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatcher()
-			w.trace = test.trace
+			w.trace, w.parent[0] = test.trace, test.parent
 			p := chainPorts()
 			p.port.Observer = w
 			_, front := proxy(t, Config{Ports: p}, addr)
@@ -161,7 +165,7 @@ func TestTraceParent(t *testing.T) {
 			readResponse(t, br, "GET")
 			got := <-heads
 			if strings.Count(got, ours) != test.ours || strings.Count(got, theirs) != test.theirs ||
-				strings.Contains(test.sent, "tracestate") != strings.Contains(got, "tracestate: a=b\r\n") {
+				strings.Contains(got, "tracestate: a=b\r\n") != test.state {
 				t.Errorf("got %s", got)
 			}
 		})

@@ -319,22 +319,3 @@ func (t *txn) identify() netip.Addr {
 	}
 	return id.Client(peer, t.xff, t.fwd)
 }
-
-// check makes the paths ready and refuses what this version cannot govern.
-func (t *txn) check() (exchange.Denial, bool) {
-	if d, ok := t.checkProtocol(); !ok {
-		return d, false
-	}
-	return t.paths.Fill(&t.x, t.port)
-}
-
-func (t *txn) checkProtocol() (exchange.Denial, bool) {
-	if upgrade, n := t.head.Header("upgrade"); n > 0 && t.anyConnection("upgrade") && !rules.EqualFold(upgrade, "h2c") {
-		return rules.Unsupported(http.StatusNotImplemented, "Upgrade and WebSocket on a port with policies are not supported yet by this version of Weir."), false
-	}
-	if ct, n := t.head.Header("content-type"); n > 0 && rules.HasPrefixFold(ct, "application/grpc") &&
-		(len(ct) == len("application/grpc") || bytes.IndexByte([]byte("+; \t"), ct[len("application/grpc")]) >= 0) {
-		return rules.Unsupported(http.StatusNotImplemented, "gRPC on a port with policies is not supported yet by this version of Weir."), false
-	}
-	return exchange.Denial{}, true
-}

@@ -51,6 +51,13 @@ type txn struct {
 	aborted string
 	// maxBody bounds the request's body; 0: not bounded.
 	maxBody int64
+	// upgrade is the protocol that the client asks for, nil when it asks for none
+	// that can be passed on.
+	upgrade []byte
+	// counted: Metrics.Request was called.
+	counted bool
+	// spent: the txn has given its memory away and serves no other request.
+	spent bool
 	// observing: observer wants to know the end.
 	observing bool
 	observer  exchange.Observer
@@ -83,7 +90,9 @@ func (t *txn) attach(c *conn) {
 // detach lets go of the connection. Memory that one unusual request has made
 // large goes too.
 func (t *txn) detach() {
-	t.br.Reset(nil)
+	if !t.spent {
+		t.br.Reset(nil)
+	}
 	t.c.txn = nil
 	t.c = nil
 	if cap(t.w) > maxKept {
@@ -109,7 +118,8 @@ func (t *txn) serve() (keep bool) {
 	}
 	t.c.requests++
 	t.begin()
-	d, ok := t.check()
+	d, ok := t.paths.Fill(&t.x, t.port)
+	t.upgrade = t.upgradeTo()
 	t.dropListed()
 	t.observe()
 	outcome := exchange.NotSent
@@ -118,10 +128,18 @@ func (t *txn) serve() (keep bool) {
 	} else {
 		t.answer(d)
 	}
-	t.c.s.cfg.Metrics.Request(t.c.target.Port, HTTP1, t.status, t.x.Start)
+	t.count()
 	t.observed(outcome)
 	t.end()
 	return !t.close
+}
+
+// count counts the request, once.
+func (t *txn) count() {
+	if !t.counted {
+		t.counted = true
+		t.s.cfg.Metrics.Request(t.c.target.Port, HTTP1, t.status, t.x.Start)
+	}
 }
 
 // begin fills the exchange from the head.
@@ -131,7 +149,7 @@ func (t *txn) begin() {
 	c.extendDeadlines(now)
 	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
 	t.chain, t.maxBody, t.observer = nil, 0, nil
-	t.sent, t.upstream, t.observing = 0, 0, false
+	t.sent, t.upstream, t.observing, t.counted = 0, 0, false, false
 	x := &t.x
 	x.Reset()
 	if t.port != nil {

@@ -58,7 +58,8 @@ type Client interface {
 // Request is what a Leg sends.
 type Request struct {
 	// Head is the request's line and fields with the empty line, and after it the
-	// body as far as it is there. Its framing is the caller's to have right.
+	// body as far as it is there. Its framing is the caller's to have right. It
+	// stays as it is until Receive has returned.
 	Head []byte
 	// Method decides whether the response has a body.
 	Method []byte
@@ -93,6 +94,9 @@ type Leg struct {
 	reusable bool
 	// sent: a byte of the request was written.
 	sent bool
+	// again is the request while it may be sent once more: it is whole, and was sent
+	// on a kept connection that has not answered.
+	again []byte
 	// upgrade: 101 is an answer.
 	upgrade bool
 	// timeout is Request.Timeout, and late when it is over; zero: not known yet.
@@ -130,7 +134,7 @@ func (l *Leg) Send(c Client, address string, r *Request) error {
 func (l *Leg) send(c Client, p *pool, r *Request) error {
 	l.client, l.pool, l.method, l.sent, l.upgrade = c, p, r.Method, false, r.Upgrade
 	l.status, l.timeout = 0, r.Timeout
-	l.pump.whole, l.pump.clientErr = true, nil
+	l.pump.whole, l.pump.clientErr, l.again = true, nil, nil
 	l.start = time.Now()
 	u := p.get(l.start)
 	for reused := u != nil; ; reused = false {
@@ -150,6 +154,8 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 			if err != nil {
 				// It may have answered before it stopped reading.
 				l.reusable = false
+			} else if reused && r.Whole {
+				l.again = r.Head
 			}
 			break
 		}
@@ -166,6 +172,27 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 		l.pump.start(l, u, r.Chunked)
 	}
 	return nil
+}
+
+// resend sends the request over a new connection, when the kept one was closed
+// before it came: an application that ends idle connections does so at the moment of
+// their reuse too. It reports whether an answer is to be waited for.
+func (l *Leg) resend() bool {
+	head := l.again
+	l.again = nil
+	if head == nil || !l.conn.untaken(len(head)) {
+		return false
+	}
+	nc, err := l.s.dial(l.pool.address)
+	if err != nil {
+		return false
+	}
+	_ = l.conn.Close()
+	l.start = time.Now()
+	l.attach(newUpConn(nc))
+	l.expect(l.start)
+	_, err = l.write(l.conn, head)
+	return err == nil
 }
 
 // write writes what may be more than the kernel takes at once with a bound: it
@@ -244,7 +271,11 @@ func (l *Leg) poll(now time.Time) error {
 // Receive reads the head of the next response. Below 200 it is an interim one,
 // and Receive is to be called again; 101 only after Request.Upgrade.
 func (l *Leg) Receive() (status int, err error) {
-	if err := l.readHead(); err != nil {
+	err = l.readHead()
+	if err == io.EOF && l.resend() {
+		err = l.readHead()
+	}
+	if l.again = nil; err != nil {
 		return 0, err
 	}
 	switch {
