@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"weir.dev/weir/api/snapshot"
@@ -190,7 +191,38 @@ func TestOldSidecar(t *testing.T) {
 	}
 }
 
-// What sidecars count reaches the status: shadow denials, and TLS at a governed port.
+// A sidecar that cannot read gRPC goes on limiting the ports that it can read, and the
+// status says that it is too old.
+func TestSidecarTooOldForAPort(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, config.Default())
+	r := c.alone()
+	ns := c.namespace
+	service := newService(t, ns)
+	service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: "grpc", Port: 81, TargetPort: intstr.FromInt32(9090)})
+	if err := server.client.Update(t.Context(), service); err != nil {
+		t.Fatal(err)
+	}
+	old := c.connect(r, newPod(t, ns, "p1", true), features, nil)
+	p := limitPolicy(ns, "payments")
+	create(t, p)
+	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonReconciling, "a sidecar too old for it")
+	eventually(t, "the old sidecar does not govern its port", func() error { return old.governs("payments@1") })
+	old.mu.Lock()
+	if got := len(old.serving.GetSnapshot().GetPorts()); got != 1 {
+		t.Errorf("%d ports, want the one of HTTP", got)
+	}
+	old.mu.Unlock()
+	young := c.connect(r, newPod(t, ns, "p2", true), []string{stream.FeatureH2C, stream.FeatureRateLimit}, nil)
+	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonPartiallyProgrammed, "1 of 2 pods", "a sidecar too old for it")
+	if err := young.governs("payments@1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What sidecars count reaches the status: shadow denials, TLS at a governed port, and
+// that few peers speak for all clients.
 func TestReports(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, config.Default())
@@ -200,12 +232,16 @@ func TestReports(t *testing.T) {
 	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
 	p := limitPolicy(ns, "payments")
 	p.Spec.Mode = v1alpha1.ModeShadow
+	p.Spec.Limits[0].Key = []v1alpha1.KeyMember{{ClientIP: &v1alpha1.ClientIPKey{}}}
 	create(t, p)
 	wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonProgrammed)
 	s.report(t, &stream.Report{
-		Shadow:   []*stream.ShadowCount{{Policy: "payments", Limit: "all", WouldDeny: 7}},
-		Problems: []*stream.PortProblem{{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 8080, Count: 1}},
+		Shadow: []*stream.ShadowCount{{Policy: "payments", Limit: "all", WouldDeny: 7}},
+		Problems: []*stream.PortProblem{
+			{Kind: stream.PortProblem_KIND_ENCRYPTED_TRAFFIC, Port: 8080, Count: 1}, {Kind: stream.PortProblem_KIND_FEW_PEERS, Port: 8080},
+		},
 	})
+	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "Warning: Over 90 % of the requests to container port 8080")
 	got := wantCondition(t, p, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonEncryptedTraffic, "8080")
 	if len(got.Status.Shadow) != 1 || got.Status.Shadow[0].WouldDeny != 7 {
 		t.Errorf("shadow %+v, want 7", got.Status.Shadow)
@@ -231,14 +267,14 @@ func TestVerdictsReachStatus(t *testing.T) {
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 
 	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
-		s.Limits[0].Penalty = &v1alpha1.Penalty{Denials: 3, Within: "1m", Ban: "10m"}
+		s.Limits[0].Match = []v1alpha1.Match{{Thrift: &v1alpha1.ThriftMatch{Service: "Payments"}}}
 	})
-	got := wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported, "spec.limits[0].penalty")
+	got := wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported, "spec.limits[0].match[0].thrift")
 	if err := hasCondition(got.Status.Targets[0].Conditions, got.Generation, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported); err != nil {
 		t.Errorf("target: %v", err)
 	}
 	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
-		s.Limits[0].Penalty = nil
+		s.Limits[0].Match = nil
 		s.Limits[0].Scope = v1alpha1.LimitScopeCluster
 	})
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "spec.storeRef.name")
