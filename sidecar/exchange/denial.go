@@ -2,7 +2,10 @@
 
 package exchange
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Denial is an answer of the proxy's own, in no protocol yet: HTTP renders it as
 // RFC 9457 problem+json, Thrift as a TApplicationException.
@@ -24,3 +27,7 @@ type Denial struct {
 	// Close asks the codec to end the connection after the answer.
 	Close bool
 }
+
+// Problem is the last part of the type, by which docs/problems.md has it:
+// `quota-exceeded`. Empty where the proxy has not answered by itself.
+func (d *Denial) Problem() string { return d.Type[strings.LastIndexAny(d.Type, "/#")+1:] }

@@ -67,7 +67,9 @@ type Exchange struct {
 
 	// Status of the response, 0 until there is one.
 	Status int
-	// Denial says what the proxy answers by itself; set with Deny.
+	// Denial says what the proxy answers by itself: for a filter, which sets it with
+	// Deny, or because the request or the application is not as it should be. Only
+	// a filter's names a Policy.
 	Denial Denial
 
 	fields fields

@@ -275,8 +275,9 @@ func checkLines(t *testing.T, log []byte, protocol string) {
 	type line struct {
 		Method, Path, Protocol, Outcome string
 		Status                          int
-		RequestBytes                    int      `json:"request_bytes"`
-		ResponseBytes                   int      `json:"response_bytes"`
+		RequestBytes                    int `json:"request_bytes"`
+		ResponseBytes                   int `json:"response_bytes"`
+		Problem                         string
 		DeniedBy                        string   `json:"denied_by"`
 		TraceID                         string   `json:"trace_id"`
 		Limits                          []string `json:"limits"`
@@ -284,7 +285,7 @@ func checkLines(t *testing.T, log []byte, protocol string) {
 	passed := line{Method: "POST", Path: "/v1/payments", Protocol: protocol, Outcome: "replied", Status: 200, RequestBytes: 5, ResponseBytes: 4, TraceID: clientTrace}
 	untraced, denied := passed, passed
 	untraced.TraceID = ""
-	denied.Status, denied.Outcome, denied.DeniedBy, denied.Limits = 429, "not_sent", "shop/payments", []string{"all"}
+	denied.Status, denied.Outcome, denied.Problem, denied.DeniedBy, denied.Limits = 429, "not_sent", "quota-exceeded", "shop/payments", []string{"all"}
 	var got []line
 	for l := range bytes.Lines(log) {
 		var one line
@@ -355,6 +356,33 @@ func TestUntouched(t *testing.T) {
 			}
 			if out.lines() != 0 {
 				t.Errorf("the log has %d lines", out.lines())
+			}
+		})
+	}
+}
+
+// What Weir refuses by itself is an error, and named as docs/problems.md has it.
+func TestRefusals(t *testing.T) {
+	for name, wire := range wires {
+		t.Run(name, func(t *testing.T) {
+			tel, out, _ := start(t)
+			p := serve(t, engine.Options{Observer: tel.Observer}, wire.http2)
+			if err := p.engine.Apply(one(wire.protocol, 100, logging(snapshot.AccessLog_MODE_ERRORS))); err != nil {
+				t.Fatal(err)
+			}
+			for path, want := range map[string]int{"/ok": 200, "/a%2Fb": 400} {
+				resp, err := p.client.Get(p.url + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode != want {
+					t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+				}
+			}
+			tel.Close(t.Context())
+			if got := out.buf.String(); out.lines() != 1 || !strings.Contains(got, `"outcome":"not_sent","problem":"encoded-slash"`) || strings.Contains(got, "denied_by") {
+				t.Errorf("the log is\n%s", got)
 			}
 		})
 	}

@@ -52,6 +52,9 @@ func appendEntry(b []byte, x *exchange.Exchange, r *exchange.Record) []byte {
 		b = appendText(b, "user_agent", v, maxUserAgent)
 	}
 	b = appendText(b, "outcome", r.Outcome.String(), 32)
+	if problem := x.Denial.Problem(); problem != "" {
+		b = appendText(b, "problem", problem, maxPath)
+	}
 	if x.Denial.Policy != "" {
 		b = appendText(b, "denied_by", x.Denial.Policy, maxPath)
 	}

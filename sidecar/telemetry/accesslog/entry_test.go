@@ -64,13 +64,13 @@ func TestEntries(t *testing.T) {
 			func() (*exchange.Exchange, *exchange.Record) {
 				x, r := request(nil), answered(429)
 				x.Trace.TraceID = [16]byte{15: 0xab}
-				x.Deny(exchange.Denial{Status: 429, Policy: "shop/payments", Limits: []string{"per-client", "all"}})
+				x.Deny(exchange.Denial{Status: 429, Type: "https://iana.org/assignments/http-problem-types#quota-exceeded", Policy: "shop/payments", Limits: []string{"per-client", "all"}})
 				r.Outcome, r.Upstream, r.RequestBytes = exchange.NotSent, 0, 0
 				return x, r
 			},
 			`{"log":"access","time":"2026-11-24T11:30:05.007Z","method":"POST","path":"/v1/payments","protocol":"HTTP/1.1","status":429,` +
 				`"duration_ms":12.345,"request_bytes":0,"response_bytes":345,"client":"2001:db8::1","peer":"10.0.0.9","port":8080,` +
-				`"outcome":"not_sent","denied_by":"shop/payments","limits":["per-client","all"],"trace_id":"000000000000000000000000000000ab"}`,
+				`"outcome":"not_sent","problem":"quota-exceeded","denied_by":"shop/payments","limits":["per-client","all"],"trace_id":"000000000000000000000000000000ab"}`,
 		},
 		"gRPC": {
 			func() (*exchange.Exchange, *exchange.Record) {

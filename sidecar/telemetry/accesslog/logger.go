@@ -42,8 +42,8 @@ func (l *Logger) Done(x *exchange.Exchange, r *exchange.Record) {
 	l.writer.write(x, r)
 }
 
-// IsError reports whether an exchange is one that people look for: Weir denied it,
-// the answer says that the server failed, or it broke.
+// IsError reports whether an exchange is one that people look for: Weir answered
+// by itself, the answer says that the server failed, or it broke.
 func IsError(x *exchange.Exchange, r *exchange.Record) bool {
 	switch {
 	case x.Denial.Status != 0, r.Status == 0, r.Status >= http.StatusInternalServerError:

@@ -194,6 +194,7 @@ func (e *encoder) attributes(s *span) {
 	e.text(attribute, "weir.decision", s.decision())
 	e.text(attribute, "weir.policy", s.policy)
 	e.list(attribute, "weir.limit", s.limits)
+	e.text(attribute, "weir.problem", s.problem)
 	e.text(attribute, "weir.outcome", s.outcome.String())
 	e.text(attribute, "weir.aborted", clean([]byte(s.aborted)))
 	if s.upstream > 0 {

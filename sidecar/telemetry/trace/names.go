@@ -74,11 +74,11 @@ func (s *span) errorType() string {
 	return ""
 }
 
-// decision is what the filters said; empty where it cannot be told, since the
+// decision is what the policies said; empty where it cannot be told, since the
 // request was refused before them or never reached the application.
 func (s *span) decision() string {
 	switch {
-	case s.denied != 0:
+	case s.policy != "":
 		return "denied"
 	case s.outcome != exchange.NotSent:
 		return "allowed"

@@ -33,8 +33,7 @@ type span struct {
 	protocol         string
 	outcome          exchange.Outcome
 	aborted          string
-	denied           int
-	policy           string
+	problem, policy  string
 	limits           []string
 	peer, client     netip.Addr
 
@@ -65,7 +64,7 @@ func (s *span) fill(x *exchange.Exchange, r *exchange.Record) {
 	s.status, s.grpc, s.isGRPC = r.Status, r.GRPCStatus, x.GRPC
 	s.port, s.protocol = x.Port, x.Protocol
 	s.outcome, s.aborted = r.Outcome, r.Aborted[:min(len(r.Aborted), maxAborted)]
-	s.denied, s.policy = x.Denial.Status, x.Denial.Policy
+	s.problem, s.policy = x.Denial.Problem(), x.Denial.Policy
 	s.limits = x.Denial.Limits // made for this denial
 	s.peer, s.client = x.Peer, x.Client
 	s.method = s.keep(x.Method, maxMethod)

@@ -88,10 +88,10 @@ func TestSpans(t *testing.T) {
 		}, "GET", false, want("user_agent.original=curl/8")},
 		"denied": {func() (*exchange.Exchange, *exchange.Record) {
 			x, r := get(nil), answered(429)
-			x.Deny(exchange.Denial{Status: 429, Policy: "shop/payments", Limits: []string{"per-client", "all"}})
+			x.Deny(exchange.Denial{Status: 429, Type: "https://iana.org/assignments/http-problem-types#quota-exceeded", Policy: "shop/payments", Limits: []string{"per-client", "all"}})
 			r.Outcome, r.Upstream = exchange.NotSent, 0
 			return x, r
-		}, "GET", false, want(`http.response.status_code={"intValue":"429"}`, "weir.decision=denied", "weir.policy=shop/payments",
+		}, "GET", false, want(`http.response.status_code={"intValue":"429"}`, "weir.decision=denied", "weir.policy=shop/payments", "weir.problem=quota-exceeded",
 			`weir.limit={"arrayValue":{"values":[{"stringValue":"per-client"},{"stringValue":"all"}]}}`, "weir.outcome=not_sent", "weir.upstream.duration_ms")},
 		"the application failed": {func() (*exchange.Exchange, *exchange.Record) { return get(nil), answered(503) },
 			"GET", true, want(`http.response.status_code={"intValue":"503"}`, "error.type=503")},
@@ -108,10 +108,11 @@ func TestSpans(t *testing.T) {
 			return get(nil), r
 		}, "GET", true, want("http.response.status_code", "weir.upstream.duration_ms", "weir.outcome=sent_no_reply", "error.type=sent_no_reply", "weir.aborted=the client has gone")},
 		"the application was not reached": {func() (*exchange.Exchange, *exchange.Record) {
-			r := answered(502)
+			x, r := get(nil), answered(502)
+			x.Denial = exchange.Denial{Status: 502, Type: "https://weir.dev/problems/upstream-unreachable"}
 			r.Outcome, r.Aborted, r.Upstream = exchange.NotSent, "nobody listens", 0
-			return get(nil), r
-		}, "GET", true, want(`http.response.status_code={"intValue":"502"}`, "weir.upstream.duration_ms", "weir.decision", "weir.outcome=not_sent", "error.type=502", "weir.aborted=nobody listens")},
+			return x, r
+		}, "GET", true, want("weir.problem=upstream-unreachable", `http.response.status_code={"intValue":"502"}`, "weir.upstream.duration_ms", "weir.decision", "weir.outcome=not_sent", "error.type=502", "weir.aborted=nobody listens")},
 		"a method that nobody knows": {func() (*exchange.Exchange, *exchange.Record) {
 			return request("PURGE", "/users/42", nil), answered(200)
 		},

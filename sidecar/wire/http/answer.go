@@ -14,6 +14,7 @@ import (
 // answer sends Weir's own answer d, and makes sure that the connection can serve
 // another request or ends.
 func (t *txn) answer(d exchange.Denial) {
+	t.x.Denial = d
 	if d.Close || t.s.Draining() {
 		t.close = true
 	}
