@@ -229,6 +229,21 @@ func decisions(t *testing.T, admin string) string {
 	return strings.Join(lines, "")
 }
 
+func TestRunLogsRequests(t *testing.T) {
+	run := startRun(t, shop(t), "-f", policyFile(t, withLimit(1)), "--access-log", "all")
+	if got := admitted(t, "a", 2, run.address); got != 1 {
+		t.Errorf("%d of 2 requests passed, want 1", got)
+	}
+	for _, want := range []string{`"status":200`, `"status":429`} {
+		if line := run.await(t, `{"log":"access"`); !strings.Contains(line, want) || !strings.Contains(line, `"path":"/users/1/payments"`) {
+			t.Errorf("got the line %s, want %s", line, want)
+		}
+	}
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A policy whose target is no listener is said, and the listeners there are.
 func TestRunNamesItsListeners(t *testing.T) {
 	file := policyFile(t, strings.Replace(withLimit(3), "[{name: payments}]", "[{name: orders}]", 1))
