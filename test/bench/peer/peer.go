@@ -8,6 +8,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -74,18 +75,26 @@ type listenerValues struct {
 	Limit      int
 }
 
-// addresses reserves n addresses of the loopback interface.
+// addresses finds n addresses of the loopback interface on which nobody listens.
+// They are below the ports that connections get, which would take one before its
+// listener is up.
 func addresses(n int) ([]string, error) {
+	const least, most = 15000, 32000
 	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var last error
+	for range 100 * n {
+		if len(out) == n {
+			return out, nil
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least)))
 		if err != nil {
-			return nil, err
+			last = err
+			continue
 		}
 		defer l.Close() // only at the end, so that none comes twice
 		out = append(out, l.Addr().String())
 	}
-	return out, nil
+	return nil, fmt.Errorf("no free port between %d and %d: %w", least, most, last)
 }
 
 func (s Setup) values(addrs []string) values {

@@ -87,8 +87,12 @@ func family(pid int) ([]int, error) {
 
 // CPU is the CPU time that the process and its living children have used.
 func (p *Process) CPU() (time.Duration, error) {
+	pids, err := family(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
 	var sum time.Duration
-	for _, pid := range p.family {
+	for _, pid := range pids {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return 0, fmt.Errorf("%s is not running any more: %w", p.name, err)
@@ -104,8 +108,12 @@ func (p *Process) CPU() (time.Duration, error) {
 
 // Memory is the resident memory of the process and its living children.
 func (p *Process) Memory() (int64, error) {
+	pids, err := family(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
 	var sum int64
-	for _, pid := range p.family {
+	for _, pid := range pids {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			return 0, fmt.Errorf("%s is not running any more: %w", p.name, err)

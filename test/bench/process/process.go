@@ -44,12 +44,11 @@ type Command struct {
 
 // Process runs, pinned to a core.
 type Process struct {
-	name   string
-	cmd    *exec.Cmd
-	log    string
-	lines  lineCounter
-	family []int
-	ended  chan struct{}
+	name  string
+	cmd   *exec.Cmd
+	log   string
+	lines lineCounter
+	ended chan struct{}
 }
 
 // Start starts c and waits until it listens. The calling thread has to live as
@@ -81,10 +80,6 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 		close(p.ended)
 	}()
 	if err := p.await(ctx, c.Address); err != nil {
-		p.Stop()
-		return nil, err
-	}
-	if p.family, err = family(p.cmd.Process.Pid); err != nil {
 		p.Stop()
 		return nil, err
 	}

@@ -28,10 +28,11 @@ type bench struct {
 	folder string
 	files  uint64
 
-	setup  peer.Setup
-	all    []*contender
-	stops  []func()
-	report report.Report
+	setup     peer.Setup
+	collector *peer.Collector
+	all       []*contender
+	stops     []func()
+	report    report.Report
 }
 
 func (b *bench) say(format string, args ...any) {
@@ -68,6 +69,10 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.origin(ctx); err != nil {
 		return err
 	}
+	if b.collector, err = peer.NewCollector(); err != nil {
+		return err
+	}
+	b.stops = append(b.stops, b.collector.Stop)
 	b.all = b.contenders()
 	if err := b.startAll(ctx); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
 )
@@ -22,27 +23,30 @@ type contender struct {
 	start    func(context.Context) (*peer.Peer, error)
 	// variant: only in scenarios with variants. spliced: Weir's port without policy.
 	variant, spliced bool
+	// logs: it writes a line for every request.
+	logs bool
 
 	peer *peer.Peer
 }
 
 // contenders are those that are installed and chosen; what is not installed is said.
 func (b *bench) contenders() []*contender {
-	weir := func(name, binary string) func(context.Context) (*peer.Peer, error) {
+	weir := func(name, binary string, telemetry *snapshot.Telemetry) func(context.Context) (*peer.Peer, error) {
 		return func(ctx context.Context) (*peer.Peer, error) {
 			path, err := look(binary)
 			if err != nil {
 				return nil, err
 			}
-			return b.setup.Weir(ctx, name, path, nil)
+			return b.setup.Weir(ctx, name, path, telemetry)
 		}
 	}
 	out := []*contender{
-		{id: "weir", name: report.Weir, start: weir("weir", b.weir)},
+		{id: "weir", name: report.Weir, start: weir("weir", b.weir, nil)},
+		{id: "weir-all", name: report.WeirAll, start: weir("weir-all", b.weir, b.everything()), variant: true, logs: true},
 		{id: "spliced", name: report.Spliced, variant: true, spliced: true},
 	}
 	if b.baseline != "" {
-		out = append(out, &contender{id: "baseline", name: "Weir, baseline", start: weir("weir-baseline", b.baseline)})
+		out = append(out, &contender{id: "baseline", name: "Weir, baseline", start: weir("weir-baseline", b.baseline, nil)})
 	}
 	for _, o := range []struct {
 		id, name, binary, how string
@@ -52,6 +56,9 @@ func (b *bench) contenders() []*contender {
 		{"nginx", report.Nginx, b.nginx, "apt-get install nginx", b.setup.Nginx},
 		{"envoy", report.Envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv", b.setup.Envoy},
 	} {
+		if !chosen(b.peers, o.id) {
+			continue
+		}
 		path, err := look(o.binary)
 		if err != nil {
 			b.leaveOut("%s is not installed and was left out; it comes with %s.", o.name, o.how)
@@ -66,6 +73,14 @@ func (b *bench) contenders() []*contender {
 		}
 	}
 	return kept
+}
+
+// everything is an access log of all requests, and traces of a tenth of them.
+func (b *bench) everything() *snapshot.Telemetry {
+	return &snapshot.Telemetry{
+		AccessLog: &snapshot.AccessLog{Mode: snapshot.AccessLog_MODE_ALL},
+		Tracing:   &snapshot.Tracing{Endpoint: b.collector.Address(), SamplePerMillion: 100_000},
+	}
 }
 
 // look finds a program; one that is named with slashes is made absolute.

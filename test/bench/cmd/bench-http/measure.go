@@ -99,6 +99,7 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate floa
 	if err != nil {
 		return report.Round{}, err
 	}
+	lines, spans := c.peer.Lines(), b.collector.Calls()
 	begin := time.Now()
 	var r load.Result
 	if s.open == closed {
@@ -116,6 +117,13 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate floa
 	}
 	if err := s.check(r); err != nil {
 		return report.Round{}, err
+	}
+	if c.logs {
+		written := c.peer.Lines() - lines
+		if written*10 < r.Requests*9 || b.collector.Calls() == spans {
+			return report.Round{}, fmt.Errorf("%d lines of the access log and %d calls with spans for %d requests",
+				written, b.collector.Calls()-spans, r.Requests)
+		}
 	}
 	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	return report.Round{
