@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -140,11 +141,11 @@ func (k *client) do(calls []*call) error {
 	if err := k.connect(); err != nil {
 		return err
 	}
-	sent := make(chan error, 1)
+	var sending sync.WaitGroup
+	defer sending.Wait()
 	conn := k.c
-	go func() { sent <- k.send(calls) }()
 	// What could not be sent shows in the answers.
-	defer func() { _ = <-sent }()
+	sending.Go(func() { k.send(calls) })
 	for i, c := range calls {
 		more, err := k.receive(c)
 		if err != nil {
@@ -162,25 +163,13 @@ func (k *client) do(calls []*call) error {
 	return nil
 }
 
-func (k *client) send(calls []*call) error {
+func (k *client) send(calls []*call) {
 	c := &client{c: k.c, nap: k.nap, piece: k.piece}
-	if k.piece == 0 {
-		var b []byte
-		for _, call := range calls {
-			b = append(append(b, requestHead(call)...), requestBody(call)...)
-		}
-		_, err := c.Write(b)
-		return err
-	}
+	var b []byte
 	for _, call := range calls {
-		if _, err := c.Write(requestHead(call)); err != nil {
-			return err
-		}
-		if _, err := c.Write(requestBody(call)); err != nil {
-			return err
-		}
+		b = append(append(b, requestHead(call)...), requestBody(call)...)
 	}
-	return nil
+	_, _ = c.Write(b)
 }
 
 // receive reads the answer to c, and reports whether the connection goes on.
