@@ -56,7 +56,7 @@ func (p *problems) proxy(c Proxy) {
 		}
 	}
 	if n := c.MaxConnections; n < 0 || n > snapshot.MaxConnections {
-		p.add("proxy.maxConnections", "%d is not between 1 and %d.", n, snapshot.MaxConnections)
+		p.add("proxy.maxConnections", "%d is not between 0 and %d.", n, snapshot.MaxConnections)
 	}
 	for _, t := range []struct {
 		name     string

@@ -145,7 +145,8 @@ type Identity struct {
 type Proxy struct {
 	// HeadBytes bounds the head of one request or response: 16Ki.
 	HeadBytes v1alpha1.ByteSize `json:"headBytes,omitempty"`
-	// MaxConnections bounds the connections of a pod's clients: 65536.
+	// MaxConnections bounds the connections of a pod's clients; 0: what the sidecar's
+	// memory limit is good for.
 	MaxConnections int64         `json:"maxConnections,omitempty"`
 	Timeouts       ProxyTimeouts `json:"timeouts,omitzero"`
 }

@@ -36,7 +36,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"trusted proxy by name":   {`identity={"trustedProxies":["proxy.example"]}`, "at '/identity/trustedProxies/0'"},
 		"header with a space":     {`identity={"identityHeaders":["X Client"]}`, "at '/identity/identityHeaders/0'"},
 		"size of heads":           {`proxy={"headBytes":"16KB"}`, "at '/proxy/headBytes'"},
-		"no connections":          {`proxy={"maxConnections":0}`, "at '/proxy/maxConnections'"},
+		"connections below 0":     {`proxy={"maxConnections":-1}`, "at '/proxy/maxConnections'"},
 		"duration":                {`proxy={"timeouts":{"idle":"1.5h"}}`, "at '/proxy/timeouts/idle'"},
 		"response timeout":        {`proxy={"timeouts":{"response":"1m"}}`, "'response' not allowed"},
 		"access log":              {`telemetry={"accessLog":{"mode":"On"}}`, "at '/telemetry/accessLog/mode'"},
