@@ -47,9 +47,23 @@ type Options struct {
 	// (nil is one too), so that what it has gathered outlives other changes; the
 	// observer before it still hears of requests that began with it.
 	Observer func(*snapshot.Telemetry) exchange.Observer
-	// Applied is called by Apply with the proxy's settings (nil: the defaults) of
-	// each snapshot that is taken, before it serves. It must not block.
-	Applied func(*snapshot.Proxy)
+	// Applied is called by Apply with the proxy's settings of each snapshot that is
+	// taken, before it serves. It must not block.
+	Applied func(Proxy)
+}
+
+// Proxy is what a snapshot says to the servers of ports. Zero: their default.
+type Proxy struct {
+	HeadBytes, MaxConns  int
+	Idle, Stall, Connect time.Duration
+}
+
+func proxyOf(p *snapshot.Proxy) Proxy {
+	milliseconds := func(n uint64) time.Duration { return time.Duration(n) * time.Millisecond }
+	return Proxy{
+		HeadBytes: int(p.GetHeadBytes()), MaxConns: int(p.GetConnections()),
+		Idle: milliseconds(p.GetIdleMilliseconds()), Stall: milliseconds(p.GetStallMilliseconds()), Connect: milliseconds(p.GetConnectMilliseconds()),
+	}
 }
 
 // Engine holds the program that serves. Safe for concurrent use.
@@ -99,7 +113,7 @@ func New(opts Options) *Engine {
 
 // Features are what this engine can enforce, for Hello.
 func Features() []string {
-	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureUpgrade}
+	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeatureCalendar, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureUpgrade}
 }
 
 // Port returns what governs a container port, see exchange.Ports.
@@ -134,7 +148,7 @@ func (e *Engine) Apply(snap *snapshot.Snapshot) error {
 	first := e.program.Load() == nil
 	e.observe(p, snap.GetTelemetry())
 	if e.opts.Applied != nil {
-		e.opts.Applied(snap.GetProxy())
+		e.opts.Applied(proxyOf(snap.GetProxy()))
 	}
 	e.program.Store(p)
 	b.commit()

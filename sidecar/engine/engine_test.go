@@ -201,7 +201,7 @@ func (*watcher) Done(*exchange.Exchange, *exchange.Record) {}
 
 func TestSettings(t *testing.T) {
 	var made []*watcher
-	var applied []*snapshot.Proxy
+	var applied []engine.Proxy
 	e := engine.New(engine.Options{
 		Observer: func(t *snapshot.Telemetry) exchange.Observer {
 			if t == nil {
@@ -210,7 +210,7 @@ func TestSettings(t *testing.T) {
 			made = append(made, &watcher{t})
 			return made[len(made)-1]
 		},
-		Applied: func(p *snapshot.Proxy) { applied = append(applied, p) },
+		Applied: func(p engine.Proxy) { applied = append(applied, p) },
 	})
 	defer e.Close()
 	observer := func() exchange.Observer {
@@ -229,7 +229,7 @@ func TestSettings(t *testing.T) {
 	with := func(limit uint64, mode snapshot.AccessLog_Mode) *snapshot.Snapshot {
 		s := podPolicy(limit)
 		s.Telemetry = &snapshot.Telemetry{AccessLog: &snapshot.AccessLog{Mode: mode}}
-		s.Proxy = &snapshot.Proxy{HeadBytes: 8 << 10}
+		s.Proxy = &snapshot.Proxy{HeadBytes: 8 << 10, Connections: 9, IdleMilliseconds: 60_000, StallMilliseconds: 1500, ConnectMilliseconds: 250}
 		s.Ports[0].MaxBodyBytes = 100
 		s.Ports[0].Timeouts = []*snapshot.RouteTimeout{
 			{Prefix: "/reports", ResponseMilliseconds: 600_000}, {Prefix: "/live"}, {Prefix: "/", ResponseMilliseconds: 30_000},
@@ -251,8 +251,9 @@ func TestSettings(t *testing.T) {
 	if got := observer(); got != exchange.Observer(made[1]) || made[1].of.GetAccessLog().GetMode() != snapshot.AccessLog_MODE_ERRORS {
 		t.Errorf("another telemetry: observer %v", got)
 	}
-	if applied[0] != nil || applied[3].GetHeadBytes() != 8<<10 {
-		t.Errorf("settings: %v", applied)
+	set := engine.Proxy{HeadBytes: 8 << 10, MaxConns: 9, Idle: time.Minute, Stall: 1500 * time.Millisecond, Connect: 250 * time.Millisecond}
+	if diff := cmp.Diff([]engine.Proxy{{}, set, set, set}, applied); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	p, _ := e.Port(8080)
 	if p.MaxBody != 100 {
@@ -272,7 +273,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestFeatures(t *testing.T) {
-	if diff := cmp.Diff([]string{"h2c", "proxy/v1", "ratelimit/penalty", "ratelimit/v1", "ratelimit/v2", "upgrade"}, engine.Features()); diff != "" {
+	if diff := cmp.Diff([]string{"h2c", "proxy/v1", "ratelimit/calendar", "ratelimit/penalty", "ratelimit/v1", "ratelimit/v2", "upgrade"}, engine.Features()); diff != "" {
 		t.Error(diff)
 	}
 }
