@@ -414,6 +414,59 @@ func (AccessLog_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3, 0}
 }
 
+type Calendar_Period int32
+
+const (
+	Calendar_PERIOD_UNSPECIFIED Calendar_Period = 0
+	Calendar_PERIOD_DAY         Calendar_Period = 1
+	// From Monday.
+	Calendar_PERIOD_WEEK  Calendar_Period = 2
+	Calendar_PERIOD_MONTH Calendar_Period = 3
+)
+
+// Enum value maps for Calendar_Period.
+var (
+	Calendar_Period_name = map[int32]string{
+		0: "PERIOD_UNSPECIFIED",
+		1: "PERIOD_DAY",
+		2: "PERIOD_WEEK",
+		3: "PERIOD_MONTH",
+	}
+	Calendar_Period_value = map[string]int32{
+		"PERIOD_UNSPECIFIED": 0,
+		"PERIOD_DAY":         1,
+		"PERIOD_WEEK":        2,
+		"PERIOD_MONTH":       3,
+	}
+)
+
+func (x Calendar_Period) Enum() *Calendar_Period {
+	p := new(Calendar_Period)
+	*p = x
+	return p
+}
+
+func (x Calendar_Period) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Calendar_Period) Descriptor() protoreflect.EnumDescriptor {
+	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
+}
+
+func (Calendar_Period) Type() protoreflect.EnumType {
+	return &file_snapshot_snapshot_proto_enumTypes[7]
+}
+
+func (x Calendar_Period) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Calendar_Period.Descriptor instead.
+func (Calendar_Period) EnumDescriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12, 0}
+}
+
 type PathMatch_Type int32
 
 const (
@@ -450,11 +503,11 @@ func (x PathMatch_Type) String() string {
 }
 
 func (PathMatch_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[8].Descriptor()
 }
 
 func (PathMatch_Type) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[7]
+	return &file_snapshot_snapshot_proto_enumTypes[8]
 }
 
 func (x PathMatch_Type) Number() protoreflect.EnumNumber {
@@ -463,7 +516,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type Redis_Mode int32
@@ -502,11 +555,11 @@ func (x Redis_Mode) String() string {
 }
 
 func (Redis_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[8].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[9].Descriptor()
 }
 
 func (Redis_Mode) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[8]
+	return &file_snapshot_snapshot_proto_enumTypes[9]
 }
 
 func (x Redis_Mode) Number() protoreflect.EnumNumber {
@@ -515,7 +568,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type Snapshot struct {
@@ -1356,7 +1409,9 @@ type Limit struct {
 	// By key.
 	Overrides []*Override `protobuf:"bytes,13,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	// Absent: none.
-	Penalty       *Penalty `protobuf:"bytes,14,opt,name=penalty,proto3" json:"penalty,omitempty"`
+	Penalty *Penalty `protobuf:"bytes,14,opt,name=penalty,proto3" json:"penalty,omitempty"`
+	// In the place of window_seconds, FixedWindow only.
+	Calendar      *Calendar `protobuf:"bytes,15,opt,name=calendar,proto3" json:"calendar,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1489,6 +1544,67 @@ func (x *Limit) GetPenalty() *Penalty {
 	return nil
 }
 
+func (x *Limit) GetCalendar() *Calendar {
+	if x != nil {
+		return x.Calendar
+	}
+	return nil
+}
+
+// Windows that begin where a day, week or month does.
+type Calendar struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Period Calendar_Period        `protobuf:"varint,1,opt,name=period,proto3,enum=weir.snapshot.v1.Calendar_Period" json:"period,omitempty"`
+	// A name of the IANA database.
+	TimeZone      string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Calendar) Reset() {
+	*x = Calendar{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Calendar) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Calendar) ProtoMessage() {}
+
+func (x *Calendar) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
+func (*Calendar) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Calendar) GetPeriod() Calendar_Period {
+	if x != nil {
+		return x.Period
+	}
+	return Calendar_PERIOD_UNSPECIFIED
+}
+
+func (x *Calendar) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
 // A ban of keys that go on after many denials.
 type Penalty struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1501,7 +1617,7 @@ type Penalty struct {
 
 func (x *Penalty) Reset() {
 	*x = Penalty{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1629,7 @@ func (x *Penalty) String() string {
 func (*Penalty) ProtoMessage() {}
 
 func (x *Penalty) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1642,7 @@ func (x *Penalty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Penalty.ProtoReflect.Descriptor instead.
 func (*Penalty) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Penalty) GetDenials() uint64 {
@@ -1565,7 +1681,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1693,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1706,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Override) GetKey() []string {
@@ -1626,7 +1742,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1754,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1767,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -1694,7 +1810,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1822,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1835,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -1753,7 +1869,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1881,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1894,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -1806,7 +1922,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1934,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1947,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1864,7 +1980,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1992,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2005,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -1990,7 +2106,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2118,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2131,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -2037,7 +2153,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2165,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2178,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Store) GetName() string {
@@ -2101,7 +2217,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2229,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2242,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -2176,7 +2292,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2304,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2317,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TLS) GetServerName() string {
@@ -2288,7 +2404,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
 	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
-	"\x04kind\"\xb8\x04\n" +
+	"\x04kind\"\xf0\x04\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -2304,7 +2420,17 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\x12\x12\n" +
 	"\x04cost\x18\f \x01(\x04R\x04cost\x128\n" +
 	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\x123\n" +
-	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\"k\n" +
+	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\x126\n" +
+	"\bcalendar\x18\x0f \x01(\v2\x1a.weir.snapshot.v1.CalendarR\bcalendar\"\xb7\x01\n" +
+	"\bCalendar\x129\n" +
+	"\x06period\x18\x01 \x01(\x0e2!.weir.snapshot.v1.Calendar.PeriodR\x06period\x12\x1b\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\"S\n" +
+	"\x06Period\x12\x16\n" +
+	"\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"PERIOD_DAY\x10\x01\x12\x0f\n" +
+	"\vPERIOD_WEEK\x10\x02\x12\x10\n" +
+	"\fPERIOD_MONTH\x10\x03\"k\n" +
 	"\aPenalty\x12\x18\n" +
 	"\adenials\x18\x01 \x01(\x04R\adenials\x12%\n" +
 	"\x0ewithin_seconds\x18\x02 \x01(\x04R\rwithinSeconds\x12\x1f\n" +
@@ -2412,8 +2538,8 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_snapshot_proto_rawDescData
 }
 
-var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
@@ -2422,71 +2548,75 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(Algorithm)(0),          // 4: weir.snapshot.v1.Algorithm
 	(Scope)(0),              // 5: weir.snapshot.v1.Scope
 	(AccessLog_Mode)(0),     // 6: weir.snapshot.v1.AccessLog.Mode
-	(PathMatch_Type)(0),     // 7: weir.snapshot.v1.PathMatch.Type
-	(Redis_Mode)(0),         // 8: weir.snapshot.v1.Redis.Mode
-	(*Snapshot)(nil),        // 9: weir.snapshot.v1.Snapshot
-	(*Proxy)(nil),           // 10: weir.snapshot.v1.Proxy
-	(*Telemetry)(nil),       // 11: weir.snapshot.v1.Telemetry
-	(*AccessLog)(nil),       // 12: weir.snapshot.v1.AccessLog
-	(*Tracing)(nil),         // 13: weir.snapshot.v1.Tracing
-	(*Workload)(nil),        // 14: weir.snapshot.v1.Workload
-	(*Port)(nil),            // 15: weir.snapshot.v1.Port
-	(*RouteTimeout)(nil),    // 16: weir.snapshot.v1.RouteTimeout
-	(*Identity)(nil),        // 17: weir.snapshot.v1.Identity
-	(*RateLimitPolicy)(nil), // 18: weir.snapshot.v1.RateLimitPolicy
-	(*Exemption)(nil),       // 19: weir.snapshot.v1.Exemption
-	(*Limit)(nil),           // 20: weir.snapshot.v1.Limit
-	(*Penalty)(nil),         // 21: weir.snapshot.v1.Penalty
-	(*Override)(nil),        // 22: weir.snapshot.v1.Override
-	(*Match)(nil),           // 23: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 24: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 25: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 26: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 27: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 28: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 29: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 30: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 31: weir.snapshot.v1.TLS
+	(Calendar_Period)(0),    // 7: weir.snapshot.v1.Calendar.Period
+	(PathMatch_Type)(0),     // 8: weir.snapshot.v1.PathMatch.Type
+	(Redis_Mode)(0),         // 9: weir.snapshot.v1.Redis.Mode
+	(*Snapshot)(nil),        // 10: weir.snapshot.v1.Snapshot
+	(*Proxy)(nil),           // 11: weir.snapshot.v1.Proxy
+	(*Telemetry)(nil),       // 12: weir.snapshot.v1.Telemetry
+	(*AccessLog)(nil),       // 13: weir.snapshot.v1.AccessLog
+	(*Tracing)(nil),         // 14: weir.snapshot.v1.Tracing
+	(*Workload)(nil),        // 15: weir.snapshot.v1.Workload
+	(*Port)(nil),            // 16: weir.snapshot.v1.Port
+	(*RouteTimeout)(nil),    // 17: weir.snapshot.v1.RouteTimeout
+	(*Identity)(nil),        // 18: weir.snapshot.v1.Identity
+	(*RateLimitPolicy)(nil), // 19: weir.snapshot.v1.RateLimitPolicy
+	(*Exemption)(nil),       // 20: weir.snapshot.v1.Exemption
+	(*Limit)(nil),           // 21: weir.snapshot.v1.Limit
+	(*Calendar)(nil),        // 22: weir.snapshot.v1.Calendar
+	(*Penalty)(nil),         // 23: weir.snapshot.v1.Penalty
+	(*Override)(nil),        // 24: weir.snapshot.v1.Override
+	(*Match)(nil),           // 25: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),       // 26: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),       // 27: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),     // 28: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),         // 29: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),        // 30: weir.snapshot.v1.ClientIP
+	(*Store)(nil),           // 31: weir.snapshot.v1.Store
+	(*Redis)(nil),           // 32: weir.snapshot.v1.Redis
+	(*TLS)(nil),             // 33: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
-	14, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
-	15, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
-	18, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	29, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
-	10, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
-	11, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
-	12, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
-	13, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
+	15, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
+	16, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
+	19, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
+	31, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	11, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
+	12, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
+	13, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
+	14, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
 	6,  // 8: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	31, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	33, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
 	0,  // 10: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
-	17, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
-	16, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	20, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	18, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
+	17, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
+	21, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
 	1,  // 14: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
 	2,  // 15: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	19, // 16: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	26, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	23, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	27, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	20, // 16: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	28, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	25, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	29, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
 	3,  // 20: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
 	4,  // 21: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
 	5,  // 22: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	22, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	21, // 24: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
-	24, // 25: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	25, // 26: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	26, // 27: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	7,  // 28: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	28, // 29: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	30, // 30: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	8,  // 31: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	31, // 32: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	24, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	23, // 24: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	22, // 25: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
+	7,  // 26: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
+	26, // 27: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	27, // 28: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	28, // 29: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	8,  // 30: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	30, // 31: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	32, // 32: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	9,  // 33: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	33, // 34: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -2498,10 +2628,10 @@ func file_snapshot_snapshot_proto_init() {
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[14].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[15].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[18].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[19].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
@@ -2513,8 +2643,8 @@ func file_snapshot_snapshot_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   23,
+			NumEnums:      10,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

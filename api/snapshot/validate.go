@@ -108,8 +108,10 @@ func validateLimit(l *Limit) error {
 	switch {
 	case l.GetLimit() == 0:
 		return fmt.Errorf("limit is 0")
-	case l.GetWindowSeconds() == 0:
+	case l.GetCalendar() == nil && l.GetWindowSeconds() == 0:
 		return fmt.Errorf("window_seconds is 0")
+	case l.GetCalendar() != nil && (l.GetWindowSeconds() != 0 || l.GetAlgorithm() != Algorithm_ALGORITHM_FIXED_WINDOW):
+		return fmt.Errorf("calendar is set with window_seconds %d and algorithm %s", l.GetWindowSeconds(), l.GetAlgorithm())
 	case l.GetAlgorithm() == Algorithm_ALGORITHM_UNSPECIFIED:
 		return fmt.Errorf("algorithm is not set")
 	case (l.GetBurst() > 0) != (l.GetAlgorithm() == Algorithm_ALGORITHM_TOKEN_BUCKET):

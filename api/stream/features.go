@@ -21,6 +21,8 @@ const (
 	FeatureRateLimit2 = "ratelimit/v2"
 	// FeaturePenalty is bans after denials.
 	FeaturePenalty = "ratelimit/penalty"
+	// FeatureCalendar is windows of the calendar.
+	FeatureCalendar = "ratelimit/calendar"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
@@ -43,6 +45,9 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 	for _, l := range p.GetLimits() {
 		if l.GetPenalty() != nil {
 			out = append(out, FeaturePenalty)
+		}
+		if l.GetCalendar() != nil {
+			out = append(out, FeatureCalendar)
 		}
 	}
 	slices.Sort(out)

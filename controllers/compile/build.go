@@ -106,7 +106,9 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 			out.Burst = uint64(*s.Burst)
 		}
 	}
-	out.WindowSeconds = b.window()
+	if out.Calendar = b.calendar(); out.Calendar == nil {
+		out.WindowSeconds = b.seconds("window", "A window", b.spec.Window)
+	}
 	if out.Algorithm == snapshot.Algorithm_ALGORITHM_SLIDING_WINDOW && out.Limit > math.MaxUint32 {
 		b.invalid("limit", "A SlidingWindow counts to %d at the most: lower limit, or set algorithm to TokenBucket.", uint32(math.MaxUint32))
 	}
@@ -118,8 +120,6 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 	out.Penalty = b.penalty()
 	return out
 }
-
-func (b *limitBuilder) window() uint64 { return b.seconds("window", "A window", b.spec.Window) }
 
 // seconds reads a duration that is counted in whole seconds.
 func (b *limitBuilder) seconds(field, what string, w v1alpha1.WholeSeconds) uint64 {

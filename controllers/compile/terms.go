@@ -3,12 +3,15 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
+	_ "time/tzdata" // the operator's image has no zones of its own
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
@@ -36,6 +39,29 @@ func (d *draft) exemptions(list []v1alpha1.Exemption) (errs []string) {
 	}
 	d.policy.Exempt = canonical(d.policy.Exempt)
 	return errs
+}
+
+// calendar is nil where there is none.
+func (b *limitBuilder) calendar() *snapshot.Calendar {
+	c := b.spec.Calendar
+	if c == nil {
+		return nil
+	}
+	if b.spec.Algorithm != v1alpha1.AlgorithmFixedWindow {
+		b.invalid("calendar", "Calendar windows are fixed: set algorithm to FixedWindow, or use window in place of calendar.")
+	}
+	zone := cmp.Or(c.TimeZone, "UTC")
+	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		b.invalid("calendar.timeZone", "%q is no time zone: write a name of the IANA database, as in Europe/Berlin.", zone)
+	}
+	return &snapshot.Calendar{
+		Period: map[v1alpha1.CalendarPeriod]snapshot.Calendar_Period{
+			v1alpha1.CalendarDay:   snapshot.Calendar_PERIOD_DAY,
+			v1alpha1.CalendarWeek:  snapshot.Calendar_PERIOD_WEEK,
+			v1alpha1.CalendarMonth: snapshot.Calendar_PERIOD_MONTH,
+		}[c.Period],
+		TimeZone: zone,
+	}
 }
 
 // cost of a request; 0, which means 1, where there is none to speak of.

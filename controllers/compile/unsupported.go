@@ -61,7 +61,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 		name string
 	}{
 		{!slices.Contains(known, l.Algorithm), "algorithm"},
-		{l.Calendar != nil, "calendar"},
 		{l.Accuracy == v1alpha1.AccuracyLeased, "accuracy"},
 		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
 		{l.Replays == v1alpha1.ReplaysFree, "replays"},

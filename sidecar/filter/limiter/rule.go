@@ -38,6 +38,7 @@ type Rule struct {
 	burst     uint64
 	window    int64 // µs
 	cost      uint64
+	calendar  *Calendar // FixedWindow only; window is that of its longest period
 }
 
 // NewRule checks and makes a rule, under which a request costs 1. The burst counts
@@ -71,6 +72,13 @@ func NewRule(a Algorithm, limit, windowSeconds, burst uint64) (Rule, error) {
 	return r, nil
 }
 
+// NewCalendarRule makes a FixedWindow whose windows are those of a calendar.
+func NewCalendarRule(limit uint64, c *Calendar) (Rule, error) {
+	r, err := NewRule(FixedWindow, limit, c.period.seconds(), 0)
+	r.calendar = c
+	return r, err
+}
+
 // Costing is the rule with another cost of a request, which must fit into the
 // limit, or the burst of a TokenBucket.
 func (r *Rule) Costing(n uint64) (Rule, error) {
@@ -99,7 +107,10 @@ func (r *Rule) Limit() uint64 { return r.limit }
 // Burst is 0 but for TokenBucket.
 func (r *Rule) Burst() uint64 { return r.burst }
 
-// Window in microseconds.
+// Calendar is nil for rules whose windows are all of one length.
+func (r *Rule) Calendar() *Calendar { return r.calendar }
+
+// Window in microseconds; with a calendar, of its longest period.
 func (r *Rule) Window() int64 { return r.window }
 
 // Cost of a request, in units of the limit.
@@ -144,16 +155,16 @@ type Decision struct {
 // State of one key under one rule. The zero value has seen no request.
 type State struct {
 	algorithm Algorithm
-	// unit is the slot width or the window under which at and counts were
-	// written, in µs.
+	// unit is the slot width under which at and counts were written, in µs.
 	unit int64
-	// at is the newest slot, the window's number, or the time of level.
+	// at is the newest slot, when the window begins, or the time of level.
 	at int64
 	// level is a bucket's debt in µs: tat - at.
 	level float64
 	// count of a fixed window.
 	count uint64
-	// until is when a ban ends, 0 when there is none: a penalty's state only.
+	// until is when a fixed window ends; of a penalty's state when the ban does, 0
+	// when there is none.
 	until int64
 	// counts of the slots at-16 to at, each at its number modulo 17.
 	counts [Slots + 1]uint32
@@ -209,7 +220,7 @@ func (s *State) Expired(now int64) bool {
 	case TokenBucket:
 		return float64(now-s.at) >= s.level
 	case FixedWindow:
-		return now/max(s.unit, 1) > s.at
+		return now >= s.until
 	case strikes:
 		if s.until != 0 {
 			return s.until <= now

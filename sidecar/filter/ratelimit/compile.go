@@ -124,8 +124,11 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	default:
 		return limit{}, fmt.Errorf("scope %d is unknown", l.GetScope())
 	}
-	var err error
-	if c.terms, err = makeTerms(l, l.GetLimit(), l.GetBurst()); err != nil {
+	calendar, err := compileCalendar(l)
+	if err != nil {
+		return limit{}, err
+	}
+	if c.terms, err = makeTerms(l, calendar, l.GetLimit(), l.GetBurst()); err != nil {
 		return limit{}, err
 	}
 	if c.match, err = match.Compile(l.GetMatch()); err != nil {
@@ -134,7 +137,7 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	if c.spec, err = f.compileKey(p.GetName(), l, c.match, specs); err != nil {
 		return limit{}, err
 	}
-	if c.overrides, err = f.compileOverrides(l, &f.specs[c.spec]); err != nil {
+	if c.overrides, err = compileOverrides(l, calendar, &f.specs[c.spec]); err != nil {
 		return limit{}, err
 	}
 	if p := l.GetPenalty(); p != nil {

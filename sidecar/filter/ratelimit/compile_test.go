@@ -48,6 +48,10 @@ func TestCompileRefuses(t *testing.T) {
 			override("a", 1)(p, l)
 			override("a", 2)(p, l)
 		}, `limits[0] "l": two overrides have the same key`},
+		"calendar": {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) {
+			l.Calendar = &snapshot.Calendar{Period: snapshot.Calendar_PERIOD_DAY, TimeZone: "UTC"}
+		}, `limits[0] "l": only a FixedWindow without a window has a calendar`},
+		"period":  {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{TimeZone: "UTC"} }, `limits[0] "l": calendar: period 0 is unknown`},
 		"penalty": {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }, `limits[0] "l": penalty: denials 0 is not between 1 and 1000000`},
 		"override's address": {func(p *snapshot.RateLimitPolicy, l *snapshot.Limit) {
 			l.Key = []*snapshot.KeyPart{clientIP(64)}

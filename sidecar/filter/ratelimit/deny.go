@@ -52,7 +52,7 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 		}
 		// Named by what was published, also while this pod's share holds.
 		n := h.terms.rule.Limit()
-		fmt.Fprintf(&detail, "%s %s allows %d request%s per %d s", word, h.limit.name, n, plural(n), h.terms.rule.Window()/1e6)
+		fmt.Fprintf(&detail, "%s %s allows %d request%s per %s", word, h.limit.name, n, plural(n), h.terms.every())
 		if cost := h.terms.rule.Cost(); cost > 1 {
 			fmt.Fprintf(&detail, ", and this one counts as %d", cost)
 		}

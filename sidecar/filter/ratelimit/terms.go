@@ -24,27 +24,58 @@ type terms struct {
 }
 
 // makeTerms of a limit or an override.
-func makeTerms(l *snapshot.Limit, limit, burst uint64) (terms, error) {
+func makeTerms(l *snapshot.Limit, c *limiter.Calendar, limit, burst uint64) (terms, error) {
 	a, err := algorithm(l.GetAlgorithm())
 	if err != nil {
 		return terms{}, err
 	}
 	t := terms{}
-	if t.rule, err = limiter.NewRule(a, limit, l.GetWindowSeconds(), burst); err != nil {
+	switch {
+	case c == nil:
+		t.rule, err = limiter.NewRule(a, limit, l.GetWindowSeconds(), burst)
+	case a != limiter.FixedWindow || l.GetWindowSeconds() != 0 || burst != 0:
+		err = fmt.Errorf("only a FixedWindow without a window has a calendar")
+	default:
+		t.rule, err = limiter.NewCalendarRule(limit, c)
+	}
+	if err != nil {
 		return terms{}, err
 	}
 	if t.rule, err = t.rule.Costing(max(1, l.GetCost())); err != nil {
 		return terms{}, err
 	}
-	t.item = fmt.Sprintf(`"%s";q=%d;w=%d`, l.GetName(), limit, l.GetWindowSeconds())
+	t.item = fmt.Sprintf(`"%s";q=%d;w=%d`, l.GetName(), limit, t.rule.Window()/1e6)
 	if a == limiter.TokenBucket {
 		t.item += fmt.Sprintf(";weir-burst=%d", burst)
 	}
 	return t, nil
 }
 
+// compileCalendar returns nil for a limit without one.
+func compileCalendar(l *snapshot.Limit) (*limiter.Calendar, error) {
+	if l.GetCalendar() == nil {
+		return nil, nil
+	}
+	p := map[snapshot.Calendar_Period]limiter.Period{
+		snapshot.Calendar_PERIOD_DAY: limiter.Day, snapshot.Calendar_PERIOD_WEEK: limiter.Week, snapshot.Calendar_PERIOD_MONTH: limiter.Month,
+	}[l.GetCalendar().GetPeriod()]
+	c, err := limiter.NewCalendar(p, l.GetCalendar().GetTimeZone())
+	if err != nil {
+		return nil, fmt.Errorf("calendar: %w", err)
+	}
+	return c, nil
+}
+
+// every is the rule's window in a sentence.
+func (t *terms) every() string {
+	if c := t.rule.Calendar(); c != nil {
+		return fmt.Sprintf("%s (%s)", c.Period(), c.Zone())
+	}
+	return fmt.Sprintf("%d s", t.rule.Window()/1e6)
+}
+
 // compileOverrides returns the limit's overrides, sorted by key.
-func (f *Filter) compileOverrides(l *snapshot.Limit, spec *keySpec) ([]terms, error) {
+func compileOverrides(l *snapshot.Limit, c *limiter.Calendar, spec *keySpec) ([]terms, error) {
 	if n := len(l.GetOverrides()); n > maxOverrides {
 		return nil, fmt.Errorf("overrides has %d entries, at most %d are possible", n, maxOverrides)
 	}
@@ -53,7 +84,7 @@ func (f *Filter) compileOverrides(l *snapshot.Limit, spec *keySpec) ([]terms, er
 		t := terms{unlimited: o.GetLimit() == 0}
 		var err error
 		if !t.unlimited {
-			if t, err = makeTerms(l, o.GetLimit(), o.GetBurst()); err != nil {
+			if t, err = makeTerms(l, c, o.GetLimit(), o.GetBurst()); err != nil {
 				return nil, fmt.Errorf("overrides[%d]: %w", i, err)
 			}
 		}

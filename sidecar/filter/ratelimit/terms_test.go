@@ -5,9 +5,11 @@ package ratelimit_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
 )
 
 func TestOverrides(t *testing.T) {
@@ -73,6 +75,21 @@ func TestCost(t *testing.T) {
 	// What remains of a limit is not enough, and says when it is.
 	want(t, got.Limits, `"one";r=2;t=64, "three";r=1;t=64`)
 	want(t, got.Denial.Detail, "Limit three allows 10 requests per 60 s, and this one counts as 3; retry in 64 s.")
+}
+
+func TestCalendar(t *testing.T) {
+	w := newWorld(t)
+	w.µs.Store(limiter.Micros(time.Date(2026, 10, 25, 12, 0, 0, 0, time.UTC)))
+	l := perClient("daily", 1)
+	l.Algorithm, l.WindowSeconds = snapshot.Algorithm_ALGORITHM_FIXED_WINDOW, 0
+	l.Calendar = &snapshot.Calendar{Period: snapshot.Calendar_PERIOD_DAY, TimeZone: "Europe/Berlin"}
+	f := w.filter(t, policy(l))
+	want(t, ask(f, request("a")), answer{Status: 200, Policy: `"daily";q=1;w=86400`, Limits: `"daily";r=0;t=39600`})
+	want(t, ask(f, request("a")).Denial.Detail, "Limit daily allows 1 request per day (Europe/Berlin); retry in 39600 s.")
+	w.µs.Add(39600e6 - 1)
+	want(t, statuses(f, "a", 1), []int{429})
+	w.µs.Add(1)
+	want(t, statuses(f, "a", 2), []int{200, 429})
 }
 
 // TestCostOfWhatIsRefused: what one limit denies costs the others nothing, also

@@ -4,8 +4,9 @@
 -- KEYS: one for each limit, then one for the bans of each limit with a penalty; all
 -- of one slot in a cluster.
 -- ARGV: 'take' or 'refund', then for each limit: algorithm, limit, window in µs,
--- burst, 1 for a shadow (take) or the receipt (refund), the cost, and the penalty's
--- denials (0: none), window and ban in µs.
+-- burst, 1 for a shadow (take) or the receipt (refund), the cost, the penalty's
+-- denials (0: none), window and ban in µs, and of a calendar where four windows
+-- begin (else empty).
 -- Reply to take: for each limit `allowed remaining retry reset receipt `, allowed
 -- being 2 for a ban, in one string, since numbers in replies lose their fraction and
 -- times are in µs.
@@ -88,17 +89,46 @@ local function bucket(raw, limit, window, burst, cost, spend)
   return allowed, remaining, retry, ceil(level), now + floor(level), value, level
 end
 
-local function fixed(raw, limit, window, burst, cost, spend)
-  local k = floor(now / window)
-  local unit, at, count = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
-  if not unit or (at + 1) * unit <= k * window then count = 0 end
-  count = tonumber(count)
-  local healed = count > 0 and (tonumber(at) ~= k or tonumber(unit) ~= window)
+-- span is where the window around now begins and ends. A caller whose clock is far
+-- off gives windows that are not around now: they go on as long as the last one.
+local function span(window, calendar)
+  if calendar == '' then
+    local k = floor(now / window)
+    return k * window, (k + 1) * window
+  end
+  local from, to
+  for edge in string.gmatch(calendar, '%d+') do
+    from, to = to, tonumber(edge)
+    if from and now < to then return from, to end
+  end
+  local k = floor((now - to) / (to - from))
+  return to + k * (to - from), to + (k + 1) * (to - from)
+end
+
+local function fixed(raw, limit, window, burst, cost, spend, calendar)
+  local from, to = span(window, calendar)
+  local begun, ends, count
+  local unit, k, c = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
+  if unit then
+    begun, ends, count = k * unit, (k + 1) * unit, tonumber(c)
+  else
+    begun, ends, c = string.match(raw or '', '^C(%d+) (%d+)=(%d+)$')
+    begun, ends, count = tonumber(begun), tonumber(ends), tonumber(c)
+  end
+  if not count or ends <= from then count = 0 end
+  local healed = count > 0 and (begun ~= from or ends ~= to)
   local allowed = count + cost <= limit
   if allowed and spend then count = count + cost end
-  local value = (allowed and spend or healed) and string.format('F%.0f %.0f=%.0f', window, k, count) or nil
-  local reset = (k + 1) * window - now
-  return allowed, max(limit - count, 0), count + cost <= limit and 0 or reset, reset, k, value, reset
+  local value
+  if allowed and spend or healed then
+    if calendar == '' then
+      value = string.format('F%.0f %.0f=%.0f', window, from / window, count)
+    else
+      value = string.format('C%.0f %.0f=%.0f', from, to, count)
+    end
+  end
+  local reset = to - now
+  return allowed, max(limit - count, 0), count + cost <= limit and 0 or reset, reset, from, value, reset
 end
 
 local algorithms = {sliding, bucket, fixed}
@@ -107,9 +137,10 @@ local function set(key, value, ttl)
   redis.call('SET', key, value, 'PX', ceil(ttl / 1000) + 1000)
 end
 
-local FIELDS = 9
+local FIELDS = 10
 local limits = (#ARGV - 1) / FIELDS
 local function arg(i, n) return tonumber(ARGV[(i - 1) * FIELDS + 1 + n]) end
+local function calendar(i) return ARGV[i * FIELDS + 1] end
 
 -- banned is how long a key is banned yet.
 local function banned(key, ban)
@@ -157,10 +188,20 @@ local function refund(key, algorithm, limit, window, receipt, cost)
     end
   else
     local unit, k, count = string.match(raw, '^F(%d+) (%d+)=(%d+)$')
-    if unit and tonumber(unit) == window and tonumber(k) == receipt and tonumber(count) > 0 then
-      set(key, string.format('F%s %s=%.0f', unit, k, max(count - cost, 0)), max((receipt + 1) * window - now, 0))
+    if unit and tonumber(unit) == window and k * unit == receipt then
+      set(key, string.format('F%s %s=%.0f', unit, k, max(count - cost, 0)), max((k + 1) * unit - now, 0))
+    end
+    local from, to
+    from, to, count = string.match(raw, '^C(%d+) (%d+)=(%d+)$')
+    if from and tonumber(from) == receipt then
+      set(key, string.format('C%s %s=%.0f', from, to, max(count - cost, 0)), max(to - now, 0))
     end
   end
+end
+
+-- decide asks the limit's algorithm.
+local function decide(i, raw, spend)
+  return algorithms[arg(i, 1)](raw, arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend, calendar(i))
 end
 
 if ARGV[1] == 'refund' then
@@ -180,7 +221,7 @@ for i = 1, limits do
   raws[i] = redis.call('GET', KEYS[i])
   -- A single limit needs no look ahead.
   if limits > 1 and arg(i, 5) == 0 and not denied then
-    denied = bans[i] > 0 or not algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), false)
+    denied = bans[i] > 0 or not decide(i, raws[i], false)
   end
 end
 local reply = {}
@@ -188,8 +229,7 @@ for i = 1, limits do
   local spend = arg(i, 5) == 1 or not denied
   local allowed, remaining, retry, reset, receipt, value, ttl
   if bans[i] == 0 then
-    allowed, remaining, retry, reset, receipt, value, ttl =
-      algorithms[arg(i, 1)](raws[i], arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend)
+    allowed, remaining, retry, reset, receipt, value, ttl = decide(i, raws[i], spend)
     if value then set(KEYS[i], value, ttl) end
     if not allowed and ban_keys[i] then bans[i] = strike(ban_keys[i], arg(i, 7), arg(i, 8), arg(i, 9)) end
   end

@@ -215,7 +215,7 @@ func (s *Store) refund(client *conn, steps []step) {
 }
 
 // fields is how many arguments the script has for a limit.
-const fields = 9
+const fields = 10
 
 func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 	keys := make([]string, len(ops), 2*len(ops))
@@ -238,6 +238,11 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 		} else {
 			args = append(args, 0, 0, 0)
 		}
+		edges := ""
+		if c := op.Rule.Calendar(); c != nil {
+			edges = c.Edges(s.now())
+		}
+		args = append(args, edges)
 	}
 	return keys, args
 }

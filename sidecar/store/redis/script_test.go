@@ -56,6 +56,7 @@ func TestScriptIsTheCore(t *testing.T) {
 		var d limiter.Decision
 		var receipts []int64
 		now := int64(200_000_000_000_000) + rapid.Int64Range(0, 1e9).Draw(t, "start")
+		skew := rapid.Int64Range(-12*3600e6, 12*3600e6).Draw(t, "skew")
 		r := drawRule(t)
 		penalty = drawPenalty(t)
 		for range rapid.IntRange(1, 40).Draw(t, "requests") {
@@ -77,6 +78,7 @@ func TestScriptIsTheCore(t *testing.T) {
 			gap := rapid.SampledFrom([]int64{0, 0, 0, 1, d.Retry, d.Reset, r.Window() / 16, r.Window(), int64(r.Interval())}).Draw(t, "gap")
 			now += max(0, gap+rapid.Int64Range(-1, 1).Draw(t, "off"))
 			at(t, s, now)
+			s.now = func() int64 { return now + skew }
 			ops := []limiter.Op{{ID: id, Rule: &r, Key: key(1), Penalty: penalty}}
 			if err := s.Take(context.Background(), ops); err != nil {
 				t.Fatal(err)
@@ -135,11 +137,27 @@ func drawRule(t *rapid.T) limiter.Rule {
 		burst = rapid.Uint64Range(1, 2*limit).Draw(t, "burst")
 		capacity = burst
 	}
+	if a == limiter.FixedWindow && rapid.Bool().Draw(t, "calendar") {
+		return drawCalendar(t, limit)
+	}
 	r, err := limiter.NewRule(a, limit, rapid.Uint64Range(1, 30).Draw(t, "window"), burst)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r, err = r.Costing(rapid.Uint64Range(1, min(3, capacity)).Draw(t, "cost")); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func drawCalendar(t *rapid.T, limit uint64) limiter.Rule {
+	period := rapid.SampledFrom([]limiter.Period{limiter.Day, limiter.Week, limiter.Month}).Draw(t, "period")
+	c, err := limiter.NewCalendar(period, rapid.SampledFrom([]string{"UTC", "Europe/Berlin", "Asia/Kathmandu", "America/Santiago"}).Draw(t, "zone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := limiter.NewCalendarRule(limit, c)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -161,7 +179,7 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
 		}
 	}
-	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 10 {
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 11 {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }

@@ -88,6 +88,9 @@ type Store struct {
 	once   sync.Once
 	wg     sync.WaitGroup
 	breaker
+	// now is this process's clock, µs since limiter.Epoch: only calendars, whose
+	// windows are longer than clocks are apart, are computed by it.
+	now func() int64
 
 	// conn is nil until there are credentials.
 	conn atomic.Pointer[conn]
@@ -110,6 +113,7 @@ func newStore(opts Options, c *Credentials, script *script) *Store {
 		script:  script,
 		queue:   make(chan *call, queueSize),
 		breaker: newBreaker(),
+		now:     func() int64 { return max(0, limiter.Micros(time.Now())) },
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls.New = func() any { return newCall() }
