@@ -31,6 +31,7 @@ func (t *stream) addFields(h http.Header) {
 
 // answer sends Weir's own answer d.
 func (t *stream) answer(d exchange.Denial) {
+	t.x.Denial = d
 	t.x.Status = d.Status
 	if t.grpc {
 		t.answerGRPC(&d)
@@ -50,7 +51,9 @@ func (t *stream) answer(d exchange.Denial) {
 	if t.r.Method == http.MethodHead {
 		return
 	}
-	t.write(t.doc)
+	if t.write(t.doc) {
+		t.record.ResponseBytes = int64(len(t.doc))
+	}
 }
 
 // answerGRPC sends d as a Trailers-Only response: one HEADERS frame, with which the
@@ -70,13 +73,20 @@ func (t *stream) answerGRPC(d *exchange.Denial) {
 // write sends a piece of a body, and reports false when the client is gone or takes
 // nothing.
 func (t *stream) write(p []byte) bool {
+	if len(p) > 0 && !t.put(p) {
+		return false
+	}
 	w := &t.body.watch
 	w.begin(&w.writing)
 	defer w.writing.Store(0)
-	if len(p) > 0 {
-		if _, err := t.w.Write(p); err != nil {
-			return false
-		}
-	}
 	return http.NewResponseController(t.w).Flush() == nil
+}
+
+// put is write for a piece after which more comes at once.
+func (t *stream) put(p []byte) bool {
+	w := &t.body.watch
+	w.begin(&w.writing)
+	defer w.writing.Store(0)
+	_, err := t.w.Write(p)
+	return err == nil
 }

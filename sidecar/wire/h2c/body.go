@@ -110,11 +110,30 @@ func (b *body) Close() error {
 	return b.r.Body.Close()
 }
 
+// Values of exchange.Record.Aborted beside those of wirehttp.UpstreamError; they
+// are those of HTTP/1.
+const (
+	abortedClientGone = "client-gone"
+	abortedBadBody    = "malformed-body"
+	abortedTooLarge   = "body-too-large"
+)
+
+// aborted is Record.Aborted for a body that could not be read.
+func aborted(err error) string {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return abortedTooLarge
+	case errors.Is(err, errStalled):
+		return abortedClientGone
+	}
+	return abortedBadBody
+}
+
 // bodyDenial answers for a body that could not be read.
 func (t *stream) bodyDenial(err error) exchange.Denial {
 	switch {
 	case errors.Is(err, errTooLarge):
-		return t.bodyTooLarge()
+		return rules.BodyTooLarge()
 	case errors.Is(err, errStalled):
 		return rules.Problem(http.StatusRequestTimeout, rules.ProblemRequestTimeout, "Request Timeout", "The body of the request did not come in time.")
 	}

@@ -27,10 +27,12 @@ func held(release chan struct{}) http.HandlerFunc {
 }
 
 // Drain says GOAWAY, streams under way end, later ones go elsewhere.
-func TestDrain(t *testing.T) {
+func TestDrain(t *testing.T) { both(t, testDrain) }
+
+func testDrain(t *testing.T, protocol exchange.Protocol) {
 	release := make(chan struct{})
 	f := &testFilter{}
-	s, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, app(t, held(release)))
+	s, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, app(t, held(release)))
 	busy, idle := dialRaw(t, front), dialRaw(t, front)
 	idle.headers(1, true, request("/")...)
 	if status, _ := idle.answer(1); status != "200" {
@@ -79,12 +81,14 @@ func TestDrain(t *testing.T) {
 }
 
 // Shutdown waits for streams, and cuts them when its time is over.
-func TestShutdown(t *testing.T) {
+func TestShutdown(t *testing.T) { both(t, testShutdown) }
+
+func testShutdown(t *testing.T, protocol exchange.Protocol) {
 	for name, patient := range map[string]bool{"waits": true, "cuts": false} {
 		t.Run(name, func(t *testing.T) {
 			release := make(chan struct{})
 			f := &testFilter{ended: make(chan struct{}, 9)}
-			s, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, app(t, held(release)))
+			s, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, app(t, held(release)))
 			r, idle := dialRaw(t, front), dialRaw(t, front)
 			r.headers(1, true, request("/slow")...)
 			time.Sleep(20 * time.Millisecond)

@@ -43,15 +43,19 @@ const goAway = "http2: Transport received Server's graceful shutdown GOAWAY"
 
 // forward sends the request to the application and its response to the client.
 func (t *stream) forward() exchange.Outcome {
+	if t.translated {
+		return t.translate()
+	}
 	ctx, cancel := context.WithCancelCause(t.r.Context())
 	defer cancel(nil)
 	var head, call timers
 	defer head.stop()
 	defer call.stop()
 	t.bound(&head, &call, cancel)
-	in := &interim{t: t}
+	// net/http may call what it was given after the stream has ended.
+	in, body := &interim{t: t}, t.body
 	req := t.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders:   func() { t.body.sending.Store(true) },
+		WroteHeaders:   func() { body.sending.Store(true) },
 		Got1xxResponse: in.got,
 	}))
 	sent := time.Now()
@@ -97,13 +101,7 @@ func (t *stream) request(ctx context.Context) *http.Request {
 			delete(h, name)
 		}
 	}
-	t.forwardedFields(h)
-	if p := t.x.Trace.Parent; len(p) > 0 {
-		h["Traceparent"] = []string{string(p)}
-		if t.x.Trace.ParentID == [8]byte{} {
-			delete(h, "Tracestate")
-		}
-	}
+	t.addOwn(h)
 	if _, ok := h["User-Agent"]; !ok {
 		// Else net/http names itself.
 		h["User-Agent"] = nil
@@ -119,16 +117,8 @@ func (t *stream) request(ctx context.Context) *http.Request {
 		ContentLength: r.ContentLength,
 		Body:          http.NoBody,
 	}).WithContext(ctx)
-	for name := range r.Trailer {
-		if rules.HeadOnly(bytesOf(name)) {
-			continue
-		}
-		if req.Trailer == nil {
-			req.Trailer = http.Header{}
-		}
-		req.Trailer[name] = nil
-	}
-	t.body.trailer = req.Trailer
+	t.announce()
+	req.Trailer = t.body.trailer
 	if t.x.Body != nil {
 		t.body.fillTrailer()
 	} else if r.ContentLength != 0 {
@@ -137,8 +127,16 @@ func (t *stream) request(ctx context.Context) *http.Request {
 	return req
 }
 
-// forwardedFields says who the peer is, as every proxy does.
-func (t *stream) forwardedFields(h http.Header) {
+// addOwn adds what Weir says: who the peer is, as every proxy does, and where in a
+// trace the request is.
+func (t *stream) addOwn(h http.Header) {
+	if p := t.x.Trace.Parent; len(p) > 0 {
+		h["Traceparent"] = []string{string(p)}
+		if t.x.Trace.ParentID == [8]byte{} {
+			// The trace begins here.
+			delete(h, "Tracestate")
+		}
+	}
 	if xff := h["X-Forwarded-For"]; len(xff) == 0 {
 		if t.c.peer.IsValid() {
 			h["X-Forwarded-For"] = []string{t.c.peer.String()}
@@ -223,12 +221,12 @@ type unreachable struct{ error }
 func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange.Outcome {
 	if t.r.Context().Err() != nil {
 		// Nobody is there to be answered.
-		t.record.Aborted = "the client has gone"
+		t.record.Aborted = abortedClientGone
 		t.reset = true
 		return outcome
 	}
 	if failed := t.body.failed.Load(); failed != nil {
-		t.record.Aborted = (*failed).Error()
+		t.record.Aborted = aborted(*failed)
 		t.answer(t.bodyDenial(*failed))
 		return outcome
 	}
@@ -252,7 +250,7 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 		reason, d = wirehttp.UpstreamInvalid, rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamInvalid, "Invalid Upstream Response",
 			"The application's response is not HTTP/2, or its head is too long.")
 	}
-	t.record.Aborted = "the application did not answer: " + string(reason)
+	t.record.Aborted = string(reason)
 	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, reason)
 	t.s.cfg.Logger.Debug("the application did not answer", "upstream", t.c.target.Upstream, "reason", reason, "error", err)
 	t.answer(d)

@@ -138,7 +138,11 @@ func app(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	p := h2cOnly()
 	p.SetHTTP1(true)
-	srv := httptest.NewUnstartedServer(h)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Over HTTP/1 net/http would read the request before it answers.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		h(w, r)
+	}))
 	srv.Config.Protocols = p
 	srv.Config.DisableGeneralOptionsHandler = true
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
@@ -165,4 +169,11 @@ func readAll(t testing.TB, r *http.Response) string {
 	}
 	_ = r.Body.Close()
 	return string(b)
+}
+
+// both runs a test towards applications that speak HTTP/2 and such that speak
+// HTTP/1.1.
+func both(t *testing.T, test func(*testing.T, exchange.Protocol)) {
+	t.Run("h2c", func(t *testing.T) { test(t, exchange.H2C) })
+	t.Run("http", func(t *testing.T) { test(t, exchange.HTTP) })
 }

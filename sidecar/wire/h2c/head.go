@@ -91,6 +91,10 @@ func (t *stream) begin() {
 	t.translated = t.c.translated.Load()
 	x.Client = t.identify()
 	t.head.fill(r.Header)
+	if r.Host != "" {
+		// For filters and logs the authority is what Host is in HTTP/1.
+		t.head.fields = append(t.head.fields, field{name: bytesOf("Host"), value: bytesOf(r.Host)})
+	}
 	x.Request = &t.head
 }
 
@@ -136,7 +140,10 @@ func (t *stream) check() (exchange.Denial, bool) {
 	case len(t.head.fields) > maxFields || t.head.size()+len(r.RequestURI) > t.s.cfg.HeadBytes:
 		return rules.Problem(http.StatusRequestHeaderFieldsTooLarge, rules.ProblemHeadTooLarge, "Request Head Too Large",
 			"The path and header fields are longer than "+strconv.Itoa(t.s.cfg.HeadBytes)+" bytes together, or more than "+strconv.Itoa(maxFields)+" fields."), false
-	case r.RequestURI[0] != '/' && r.RequestURI != "*":
+	case !rules.IsToken(bytesOf(r.Method)):
+		return rules.Malformed("The request's :method has characters that are not allowed in one."), false
+	case r.RequestURI[0] != '/' && r.RequestURI != "*" || strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c == 0x7F }):
+		// HTTP/1 would take a space for the end of it.
 		return rules.Malformed("The request's :path is not a path."), false
 	}
 	if d, ok := t.checkHost(); !ok {
@@ -188,12 +195,7 @@ func (t *stream) checkLength() (exchange.Denial, bool) {
 		}
 	}
 	if t.port != nil && t.port.MaxBody > 0 && t.r.ContentLength > t.port.MaxBody {
-		return t.bodyTooLarge(), false
+		return rules.BodyTooLarge(), false
 	}
 	return exchange.Denial{}, true
-}
-
-func (t *stream) bodyTooLarge() exchange.Denial {
-	return rules.Problem(http.StatusRequestEntityTooLarge, rules.ProblemBodyTooLarge, "Body Too Large",
-		"Requests of this port may have bodies of "+strconv.FormatInt(t.port.MaxBody, 10)+" bytes; this one is longer.")
 }

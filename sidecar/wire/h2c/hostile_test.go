@@ -22,7 +22,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, r.Method+" "+r.RequestURI+" "+r.Host+" "+string(b))
 }
 
-func TestHostile(t *testing.T) {
+func TestHostile(t *testing.T) { both(t, testHostile) }
+
+func testHostile(t *testing.T, protocol exchange.Protocol) {
 	long := strings.Repeat("x", 20<<10)
 	many := func(n int) (h []string) {
 		for range n {
@@ -92,7 +94,7 @@ func TestHostile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr := app(t, echo)
-			_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, addr)
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
 			r := dialRaw(t, front)
 			block := r.fields(test.head...)
 			first := min(len(block), 16<<10)

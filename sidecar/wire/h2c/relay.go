@@ -46,10 +46,13 @@ func (t *stream) relay(ctx context.Context, resp *http.Response) exchange.Outcom
 	if t.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		return exchange.Replied
 	}
-	if resp.ContentLength != 0 && !t.write(nil) {
-		return t.clientGone()
+	var err error
+	if resp.ContentLength == 0 {
+		_, err = io.Copy(io.Discard, resp.Body)
+	} else {
+		err = t.relayBody(resp.Body)
 	}
-	if err := t.relayBody(resp.Body); err != nil {
+	if err != nil {
 		return t.aborted(ctx, err)
 	}
 	for name, values := range resp.Trailer {
@@ -76,14 +79,18 @@ func copyFields(to, from http.Header) {
 
 var errClientGone = errors.New("the client has gone, or takes nothing")
 
-// relayBody sends each piece on when it has come.
+// relayBody sends each piece on when it has come; the head, before it, when a
+// piece may be long in coming.
 func (t *stream) relayBody(from io.Reader) error {
 	buf := make([]byte, firstRead)
+	if waits(from) && !t.write(nil) {
+		return errClientGone
+	}
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			t.record.ResponseBytes += int64(n)
-			if !t.write(buf[:n]) {
+			if waits(from) && !t.write(buf[:n]) || !waits(from) && !t.put(buf[:n]) {
 				return errClientGone
 			}
 		}
@@ -100,7 +107,7 @@ func (t *stream) relayBody(from io.Reader) error {
 
 func (t *stream) clientGone() exchange.Outcome {
 	t.reset = true
-	t.record.Aborted = errClientGone.Error()
+	t.record.Aborted = abortedClientGone
 	return exchange.Aborted
 }
 
@@ -112,16 +119,17 @@ func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
 		return t.clientGone()
 	}
 	if failed := t.body.failed.Load(); failed != nil {
-		t.record.Aborted = (*failed).Error()
+		t.record.Aborted = aborted(*failed)
 		t.endGRPC(denialCode(t.bodyDenial(*failed).Status), t.bodyDenial(*failed).Detail)
 		return exchange.Aborted
 	}
 	if context.Cause(ctx) == errDeadline {
-		t.record.Aborted = errDeadline.Error()
+		t.record.Aborted = string(wirehttp.UpstreamTimeout)
+		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamTimeout)
 		t.endGRPC(grpcDeadlineExceeded, "The application did not end the call within the call's own timeout.")
 		return exchange.Aborted
 	}
-	t.record.Aborted = "the application's response broke off"
+	t.record.Aborted = string(wirehttp.UpstreamAborted)
 	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamAborted)
 	t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
 	code := grpcUnavailable

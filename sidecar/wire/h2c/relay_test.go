@@ -24,7 +24,9 @@ import (
 
 // What a request says comes through, and nothing is added that is not named in
 // docs/http.md.
-func TestUnchanged(t *testing.T) {
+func TestUnchanged(t *testing.T) { both(t, testUnchanged) }
+
+func testUnchanged(t *testing.T, protocol exchange.Protocol) {
 	var mu sync.Mutex
 	var got *http.Request
 	var gotBody string
@@ -45,7 +47,7 @@ func TestUnchanged(t *testing.T) {
 		x.Add("RateLimit", []byte("a"))
 		return exchange.Continue
 	}, ended: make(chan struct{}, 1)}
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, addr)
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, addr)
 	req, _ := http.NewRequest("PATCH", "http://"+front+"/a%41//b;c?x=%zz&y", strings.NewReader("body"))
 	req.Host = "shop.example:81"
 	req.Header = http.Header{"X-A": {"1", "2"}, "Cookie": {"a=b; c=d"}, "Te": {"trailers"}, "X-Forwarded-For": {"1.2.3.4", "5.6.7.8"},
@@ -77,7 +79,9 @@ func TestUnchanged(t *testing.T) {
 }
 
 // Bodies go both ways at once, piece by piece, without an end in sight.
-func TestDuplex(t *testing.T) {
+func TestDuplex(t *testing.T) { both(t, testDuplex) }
+
+func testDuplex(t *testing.T, protocol exchange.Protocol) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200)
 		_ = http.NewResponseController(w).Flush()
@@ -94,7 +98,7 @@ func TestDuplex(t *testing.T) {
 			}
 		}
 	})
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.Auto)}, addr)
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
 	pr, pw := io.Pipe()
 	req, _ := http.NewRequest("POST", "http://"+front+"/", pr)
 	resp, err := client(t).Do(req)
@@ -116,7 +120,9 @@ func TestDuplex(t *testing.T) {
 	}
 }
 
-func TestTrailers(t *testing.T) {
+func TestTrailers(t *testing.T) { both(t, testTrailers) }
+
+func testTrailers(t *testing.T, protocol exchange.Protocol) {
 	trailers := make(chan http.Header, 1)
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -127,7 +133,7 @@ func TestTrailers(t *testing.T) {
 		w.Header().Set("X-Announced", "1")
 		w.Header().Set(http.TrailerPrefix+"X-Sudden", "2")
 	})
-	p := onPort(exchange.H2C)
+	p := onPort(protocol)
 	p.port.Identity = &exchange.Identity{Headers: []string{"x-user"}}
 	_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
 	req, _ := http.NewRequest("POST", "http://"+front+"/", io.MultiReader(strings.NewReader("abc")))
@@ -145,7 +151,9 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-func TestInterim(t *testing.T) {
+func TestInterim(t *testing.T) { both(t, testInterim) }
+
+func testInterim(t *testing.T, protocol exchange.Protocol) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</a>")
 		w.WriteHeader(103)
@@ -154,7 +162,7 @@ func TestInterim(t *testing.T) {
 		w.Header().Del("Link")
 		_, _ = io.WriteString(w, "end")
 	})
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, addr)
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
 	var links []string
 	req, _ := http.NewRequest("GET", "http://"+front+"/", nil)
 	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
@@ -175,7 +183,9 @@ func TestInterim(t *testing.T) {
 	}
 }
 
-func TestNoBody(t *testing.T) {
+func TestNoBody(t *testing.T) { both(t, testNoBody) }
+
+func testNoBody(t *testing.T, protocol exchange.Protocol) {
 	for name, test := range map[string]struct {
 		method string
 		status int
@@ -193,7 +203,7 @@ func TestNoBody(t *testing.T) {
 				}
 				w.WriteHeader(test.status)
 			})
-			_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, addr)
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
 			req, _ := http.NewRequest(test.method, "http://"+front+"/", nil)
 			resp, err := client(t).Do(req)
 			if err != nil {
@@ -206,13 +216,15 @@ func TestNoBody(t *testing.T) {
 	}
 }
 
-func TestDenial(t *testing.T) {
+func TestDenial(t *testing.T) { both(t, testDenial) }
+
+func testDenial(t *testing.T, protocol exchange.Protocol) {
 	f := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
 		x.Add("RateLimit", []byte(`"a";r=0;t=2`))
 		x.Deny(exchange.Denial{Status: 429, Type: "urn:x", Title: "No", Detail: "say \"when\"", Limits: []string{"a"}, RetryAfter: 1500 * time.Millisecond})
 		return exchange.Respond
 	}, ended: make(chan struct{}, 9)}
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, "127.0.0.1:1")
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, "127.0.0.1:1")
 	c := client(t)
 	for _, method := range []string{"POST", "HEAD"} {
 		req, _ := http.NewRequest(method, "http://"+front+"/", nil)
@@ -240,7 +252,9 @@ func TestDenial(t *testing.T) {
 }
 
 // An application that ends its response too early ends it for the client too.
-func TestBrokenOff(t *testing.T) {
+func TestBrokenOff(t *testing.T) { both(t, testBrokenOff) }
+
+func testBrokenOff(t *testing.T, protocol exchange.Protocol) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "part")
 		_ = http.NewResponseController(w).Flush()
@@ -248,7 +262,7 @@ func TestBrokenOff(t *testing.T) {
 	})
 	f := &testFilter{ended: make(chan struct{}, 9)}
 	var reasons []wirehttp.UpstreamError
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f), Metrics: wirehttp.Metrics{
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f), Metrics: wirehttp.Metrics{
 		UpstreamError: func(_ uint16, r wirehttp.UpstreamError) { reasons = append(reasons, r) },
 	}}, addr)
 	resp, err := client(t).Get("http://" + front + "/")
@@ -269,15 +283,20 @@ func TestBrokenOff(t *testing.T) {
 }
 
 // A client that goes ends its request to the application.
-func TestClientGoes(t *testing.T) {
+func TestClientGoes(t *testing.T) { both(t, testClientGoes) }
+
+func testClientGoes(t *testing.T, protocol exchange.Protocol) {
 	begun, gone := make(chan struct{}), make(chan struct{})
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		close(begun)
-		<-r.Context().Done()
+		// Over HTTP/1 net/http notices by the body, where there is one.
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			<-r.Context().Done()
+		}
 		close(gone)
 	})
 	f := &testFilter{ended: make(chan struct{}, 9)}
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f)}, addr)
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, addr)
 	pr, pw := io.Pipe()
 	req, _ := http.NewRequest("POST", "http://"+front+"/", pr)
 	go func() {
@@ -296,7 +315,9 @@ func TestClientGoes(t *testing.T) {
 
 // A panic in a filter ends its stream and no other, and the filters before it hear
 // of the end.
-func TestPanic(t *testing.T) {
+func TestPanic(t *testing.T) { both(t, testPanic) }
+
+func testPanic(t *testing.T, protocol exchange.Protocol) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {})
 	first := &testFilter{ended: make(chan struct{}, 9)}
 	second := &testFilter{head: func(x *exchange.Exchange) exchange.Verdict {
@@ -305,7 +326,7 @@ func TestPanic(t *testing.T) {
 		}
 		return exchange.Continue
 	}}
-	_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, first, second)}, addr)
+	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, first, second)}, addr)
 	c := client(t)
 	if _, err := c.Get("http://" + front + "/panic"); err == nil {
 		t.Error("there was an answer")
@@ -329,7 +350,9 @@ func TestPanic(t *testing.T) {
 }
 
 // What strangers may not say is taken away, before filters look.
-func TestIdentity(t *testing.T) {
+func TestIdentity(t *testing.T) { both(t, testIdentity) }
+
+func testIdentity(t *testing.T, protocol exchange.Protocol) {
 	for name, test := range map[string]struct {
 		trusted bool
 		client  string
@@ -350,7 +373,7 @@ func TestIdentity(t *testing.T) {
 				seen <- x.Client.String() + " " + x.Protocol + " " + string(x.Method) + " " + string(x.Path) + " " + string(x.Query)
 				return exchange.Continue
 			}}
-			p := onPort(exchange.H2C, f)
+			p := onPort(protocol, f)
 			p.port.Identity = &exchange.Identity{Headers: []string{"x-user"}}
 			if test.trusted {
 				p.port.Identity.TrustedProxies = loopback
@@ -378,7 +401,9 @@ func TestIdentity(t *testing.T) {
 }
 
 // A filter that asks for the body gets it, and the application gets it too.
-func TestNeedBody(t *testing.T) {
+func TestNeedBody(t *testing.T) { both(t, testNeedBody) }
+
+func testNeedBody(t *testing.T, protocol exchange.Protocol) {
 	for name, test := range map[string]struct {
 		size, limit int
 		known       bool
@@ -402,7 +427,7 @@ func TestNeedBody(t *testing.T) {
 				}
 				return exchange.Continue
 			}
-			s, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C, f), BufferedBytes: 150_000}, addr)
+			s, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f), BufferedBytes: 150_000}, addr)
 			var from io.Reader = strings.NewReader(body)
 			if !test.known {
 				from = io.MultiReader(from)
@@ -421,12 +446,14 @@ func TestNeedBody(t *testing.T) {
 	}
 }
 
-func TestMaxBody(t *testing.T) {
+func TestMaxBody(t *testing.T) { both(t, testMaxBody) }
+
+func testMaxBody(t *testing.T, protocol exchange.Protocol) {
 	for name, known := range map[string]bool{"known": true, "unknown": false} {
 		t.Run(name, func(t *testing.T) {
 			addr := app(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 			f := &testFilter{ended: make(chan struct{}, 9)}
-			p := onPort(exchange.H2C, f)
+			p := onPort(protocol, f)
 			p.port.MaxBody = 1000
 			_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
 			c := client(t)
@@ -448,7 +475,9 @@ func TestMaxBody(t *testing.T) {
 	}
 }
 
-func TestResponseTimeout(t *testing.T) {
+func TestResponseTimeout(t *testing.T) { both(t, testResponseTimeout) }
+
+func testResponseTimeout(t *testing.T, protocol exchange.Protocol) {
 	release := make(chan struct{})
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -461,7 +490,7 @@ func TestResponseTimeout(t *testing.T) {
 	})
 	defer close(release)
 	f := &testFilter{ended: make(chan struct{}, 9)}
-	p := onPort(exchange.H2C, f)
+	p := onPort(protocol, f)
 	p.port.Timeouts = []exchange.RouteTimeout{{Prefix: "/slow", Response: 30 * time.Millisecond}, {Prefix: "/", Response: 0}}
 	_, front := proxy(t, wirehttp.Config{Ports: p}, addr)
 	c := client(t)

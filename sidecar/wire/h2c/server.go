@@ -34,10 +34,11 @@ const (
 
 // Server serves connections with HTTP/2. Make it with New.
 type Server struct {
-	http    *wirehttp.Server
-	cfg     wirehttp.Config
-	streams sync.Pool
-	origins origins
+	http *wirehttp.Server
+	cfg  wirehttp.Config
+	// streams are *stream, legs *wirehttp.Leg.
+	streams, legs sync.Pool
+	origins       origins
 
 	mu sync.Mutex
 	// now serves new connections, old those from before Drain.
@@ -61,6 +62,7 @@ type generation struct {
 func New(h *wirehttp.Server) wirehttp.HTTP2 {
 	s := &Server{http: h, cfg: h.Config()}
 	s.streams.New = func() any { return &stream{s: s} }
+	s.legs.New = func() any { return h.NewLeg() }
 	s.origins.init(&s.cfg)
 	s.now = s.generation()
 	return s

@@ -26,6 +26,7 @@ type stream struct {
 	port     *exchange.Port
 	chain    exchange.Chain
 	progress exchange.Progress
+	observer exchange.Observer
 	record   exchange.Record
 	start    time.Time
 
@@ -45,7 +46,8 @@ type stream struct {
 	whole    []byte
 	reserved int64
 
-	doc []byte
+	// doc is a problem, out the head of a request over HTTP/1.1.
+	doc, out []byte
 }
 
 func (t *stream) attach(c *conn, w http.ResponseWriter, r *http.Request) {
@@ -53,7 +55,7 @@ func (t *stream) attach(c *conn, w http.ResponseWriter, r *http.Request) {
 	t.start = time.Now()
 	t.status, t.grpcStatus = 0, -1
 	t.reset, t.ending = false, false
-	t.port, t.chain = nil, nil
+	t.port, t.chain, t.observer = nil, nil, nil
 	t.progress = exchange.Progress{}
 	t.record = exchange.Record{}
 	t.body = &body{r: r}
@@ -71,6 +73,9 @@ func (t *stream) detach() {
 	t.port, t.chain = nil, nil
 	clear(t.head.fields)
 	t.x.Reset()
+	if cap(t.out) > maxKept {
+		t.out = nil
+	}
 	if cap(t.whole) > maxKept {
 		t.whole = nil
 	}
@@ -90,25 +95,32 @@ func (t *stream) serve() (whole bool) {
 		}
 	}()
 	t.begin()
-	var observer exchange.Observer
+	d, ok := t.check()
 	if t.port != nil && t.port.Observer != nil {
-		observer = t.port.Observer
-		observer.Start(&t.x)
+		t.observer = t.port.Observer
+		t.observer.Start(&t.x)
 	}
-	if d, ok := t.check(); !ok {
-		t.answer(d)
-	} else {
+	if ok {
 		outcome = t.run()
+	} else {
+		t.answer(d)
 	}
 	t.count()
-	if observer != nil {
-		rec := &t.record
-		rec.Status, rec.GRPCStatus, rec.Outcome = t.status, t.grpcStatus, outcome
-		rec.RequestBytes = t.body.taken.Load()
-		rec.Duration = time.Since(t.start)
-		observer.Done(&t.x, rec)
-	}
+	t.observed(outcome)
 	return !t.reset
+}
+
+// observed tells the port's observer what became of the request.
+func (t *stream) observed(outcome exchange.Outcome) {
+	if t.observer == nil {
+		return
+	}
+	observer, rec := t.observer, &t.record
+	t.observer = nil
+	rec.Status, rec.GRPCStatus, rec.Outcome = t.status, t.grpcStatus, outcome
+	rec.RequestBytes = t.body.taken.Load()
+	rec.Duration = time.Since(t.start)
+	observer.Done(&t.x, rec)
 }
 
 func (t *stream) count() {
@@ -152,14 +164,16 @@ func (t *stream) run() exchange.Outcome {
 // abandon ends what a panic has left.
 func (t *stream) abandon() {
 	defer func() { _ = recover() }()
+	outcome := exchange.NotSent
+	if t.body.sending.Load() {
+		outcome = exchange.SentNoReply
+	}
 	if !t.ending {
 		t.ending = true
-		outcome := exchange.NotSent
-		if t.body.sending.Load() {
-			outcome = exchange.SentNoReply
-		}
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
+	t.record.Aborted = "panic"
+	t.observed(outcome)
 }
 
 // buffer reads the whole body for a filter.

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package h2c
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/http/rules"
+
+	wirehttp "weir.dev/weir/sidecar/wire/http"
+)
+
+// legClient is the client's side of a stream for a leg of HTTP/1.1.
+type legClient struct{ t *stream }
+
+// ReadBody implements wirehttp.Client.
+func (c legClient) ReadBody(p []byte) (int, error) {
+	n, err := c.t.body.Read(p)
+	if errors.Is(err, errTooLarge) {
+		err = wirehttp.ErrBodyTooLarge
+	}
+	return n, err
+}
+
+// AppendTrailers implements wirehttp.Client.
+func (c legClient) AppendTrailers(dst []byte) []byte {
+	for _, name := range slices.Sorted(maps.Keys(c.t.body.trailer)) {
+		for _, v := range c.t.body.trailer[name] {
+			dst = rules.AppendField(dst, bytesOf(name), bytesOf(v))
+		}
+	}
+	return append(dst, "\r\n"...)
+}
+
+// ExtendRead implements wirehttp.Client. The stream's watch bounds the wait.
+func (c legClient) ExtendRead(until time.Time) {
+	if until.Before(c.t.start) {
+		_ = c.t.body.Close()
+	}
+}
+
+// ExtendWrite implements wirehttp.Client. The stream's watch bounds the wait.
+func (c legClient) ExtendWrite(time.Time) {}
+
+// Gone implements wirehttp.Client.
+func (c legClient) Gone() bool { return c.t.r.Context().Err() != nil }
+
+// translate sends the request over HTTP/1.1, and the response to it to the client.
+func (t *stream) translate() exchange.Outcome {
+	l := t.s.legs.Get().(*wirehttp.Leg)
+	defer func() {
+		// After a panic it is not at its end.
+		l.Break()
+		l.Finish()
+		t.s.legs.Put(l)
+	}()
+	t.announce()
+	if t.x.Body != nil {
+		t.body.fillTrailer()
+	}
+	t.out = t.appendHead(t.out[:0])
+	r := wirehttp.Request{
+		Head: t.out, Method: bytesOf(t.r.Method),
+		Whole: t.r.ContentLength == 0 || t.x.Body != nil, Chunked: t.r.ContentLength < 0,
+	}
+	if t.port != nil {
+		r.Timeout = t.port.ResponseTimeout(t.x.Path)
+	}
+	sent := time.Now()
+	if err := l.Send(legClient{t}, t.c.target.Upstream, &r); err != nil {
+		t.failed(l.Fail(err))
+		return exchange.NotSent
+	}
+	t.body.sending.Store(true)
+	for {
+		status, err := l.Receive()
+		if err != nil {
+			t.failed(l.Fail(err))
+			return exchange.SentNoReply
+		}
+		if status >= 200 {
+			t.record.Upstream = time.Since(sent)
+			outcome := t.relayLeg(l, status)
+			l.Finish()
+			return outcome
+		}
+		h := t.w.Header()
+		l.Fields(func(name, value []byte) bool { h.Add(string(name), string(value)); return true })
+		t.w.WriteHeader(status)
+		clear(h)
+	}
+}
+
+// announce names the trailers that may come.
+func (t *stream) announce() {
+	for name := range t.r.Trailer {
+		if rules.HeadOnly(bytesOf(name)) {
+			continue
+		}
+		if t.body.trailer == nil {
+			t.body.trailer = http.Header{}
+		}
+		t.body.trailer[name] = nil
+	}
+}
+
+// appendHead appends the request as HTTP/1.1 has it, with its body where a filter
+// has read it. Fields are sorted: their order is lost in net/http.
+func (t *stream) appendHead(b []byte) []byte {
+	r := t.r
+	b = append(b, r.Method...)
+	b = append(b, ' ')
+	b = append(b, r.RequestURI...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, r.Host...)
+	b = append(b, "\r\n"...)
+	t.addOwn(r.Header)
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if name == "Host" || name == "Content-Length" {
+			continue
+		}
+		for _, v := range r.Header[name] {
+			if !rules.HopByHop(bytesOf(name), bytesOf(v)) {
+				b = rules.AppendField(b, bytesOf(name), bytesOf(v))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.body.trailer)) {
+		b = rules.AppendField(b, []byte("Trailer"), bytesOf(name))
+	}
+	length := r.ContentLength
+	switch {
+	case length < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case length > 0 || len(r.Header["Content-Length"]) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+		b = rules.AppendField(b, []byte("Content-Length"), strconv.AppendInt(nil, length, 10))
+	}
+	b = append(b, "\r\n"...)
+	whole := t.x.Body
+	if whole == nil {
+		return b
+	}
+	if length >= 0 {
+		return append(b, whole...)
+	}
+	if len(whole) > 0 {
+		b = strconv.AppendInt(b, int64(len(whole)), 16)
+		b = append(b, "\r\n"...)
+		b = append(b, whole...)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, "0\r\n"...)
+	return legClient{t}.AppendTrailers(b)
+}
+
+// failed answers for a leg without a response.
+func (t *stream) failed(f wirehttp.Failure) {
+	t.record.Aborted = f.Aborted
+	if f.Reason != "" {
+		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, f.Reason)
+	}
+	if failed := t.body.failed.Load(); failed != nil && t.r.Context().Err() == nil {
+		t.record.Aborted = aborted(*failed)
+		t.answer(t.bodyDenial(*failed))
+		return
+	}
+	if f.Denial.Status == 0 || t.r.Context().Err() != nil {
+		t.record.Aborted = abortedClientGone
+		t.reset = true
+		return
+	}
+	t.answer(f.Denial)
+}
+
+// relayLeg sends the response on.
+func (t *stream) relayLeg(l *wirehttp.Leg, status int) exchange.Outcome {
+	t.x.Status = status
+	t.chain.ResponseHead(&t.x)
+	h := t.header()
+	bodyless := t.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+	l.Fields(func(name, value []byte) bool {
+		switch key := http.CanonicalHeaderKey(string(name)); key {
+		case "Transfer-Encoding":
+		case "Content-Length":
+			if bodyless && status != http.StatusNoContent && h[key] == nil {
+				h[key] = []string{string(value)}
+			}
+		default:
+			h.Add(key, string(value))
+		}
+		return true
+	})
+	if n := l.ContentLength(); !bodyless && n >= 0 {
+		h["Content-Length"] = []string{strconv.FormatInt(n, 10)}
+	}
+	t.addFields(h)
+	t.w.WriteHeader(status)
+	t.status = status
+	if bodyless {
+		return exchange.Replied
+	}
+	if l.ContentLength() == 0 {
+		return exchange.Replied
+	}
+	if err := t.relayBody(legBody{l}); err != nil {
+		l.Break()
+		if err == errClientGone || t.r.Context().Err() != nil {
+			return t.clientGone()
+		}
+		t.reset = true
+		t.record.Aborted = string(wirehttp.UpstreamAborted)
+		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamAborted)
+		t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+		return exchange.Aborted
+	}
+	l.Trailers(func(name, value []byte) bool {
+		key := http.TrailerPrefix + http.CanonicalHeaderKey(string(name))
+		t.w.Header()[key] = append(t.w.Header()[key], string(value))
+		return true
+	})
+	return exchange.Replied
+}
+
+// legBody is the body of a leg's response.
+type legBody struct{ *wirehttp.Leg }
+
+// Read implements io.Reader.
+func (b legBody) Read(p []byte) (int, error) { return b.ReadBody(p) }
+
+// pending is what a response's body may be: one of which is known how much has
+// come already.
+type pending interface{ Buffered() int }
+
+// waits reports whether reading more may wait, so that what was read must be sent
+// on.
+func waits(r io.Reader) bool {
+	p, ok := r.(pending)
+	return !ok || p.Buffered() == 0
+}
