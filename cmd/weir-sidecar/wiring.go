@@ -18,6 +18,7 @@ import (
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/telemetry"
 	"weir.dev/weir/sidecar/telemetry/trace"
+	"weir.dev/weir/sidecar/wire/h2c"
 	"weir.dev/weir/sidecar/wire/listen"
 
 	wirehttp "weir.dev/weir/sidecar/wire/http"
@@ -73,11 +74,16 @@ func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 		Out: os.Stdout, Version: version, Metrics: m.metrics, Log: log,
 		Resource: func() trace.Resource { return telemetry.ResourceOf(s.snapshot().GetSnapshot(), s.namespace, s.pod) },
 	})
-	m.engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(m.metrics, log), Observer: m.telemetry.Observer})
+	m.engine = engine.New(engine.Options{
+		Metrics:  admin.NewStoreLog(m.metrics, log),
+		Observer: m.telemetry.Observer,
+		Applied:  func(p engine.Proxy) { m.server.Configure(wirehttp.Settings(p)) },
+	})
 	s = make(m)
 	m.server = wirehttp.New(wirehttp.Config{
 		Ports:           m.engine,
 		OnMissingConfig: s.missing,
+		HTTP2:           h2c.New,
 		Logger:          log,
 		Metrics:         m.metrics.Wire(m.problems.encrypted),
 	})

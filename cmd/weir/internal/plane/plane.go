@@ -22,6 +22,7 @@ import (
 	"weir.dev/weir/sidecar/store/redis"
 	"weir.dev/weir/sidecar/telemetry"
 	"weir.dev/weir/sidecar/telemetry/trace"
+	"weir.dev/weir/sidecar/wire/h2c"
 	wire "weir.dev/weir/sidecar/wire/http"
 	"weir.dev/weir/sidecar/wire/listen"
 )
@@ -51,8 +52,12 @@ func New(log *slog.Logger, out io.Writer, version string) *Plane {
 		Out: out, Version: version, Metrics: p.Metrics, Log: log,
 		Resource: func() trace.Resource { return telemetry.ResourceOf(p.applied.Load(), "", "") },
 	})
-	p.Engine = engine.New(engine.Options{Metrics: admin.NewStoreLog(p.Metrics, log), Observer: p.telemetry.Observer})
-	p.server = wire.New(wire.Config{Ports: p.Engine, Logger: log, Metrics: p.Metrics.Wire(nil)})
+	p.Engine = engine.New(engine.Options{
+		Metrics:  admin.NewStoreLog(p.Metrics, log),
+		Observer: p.telemetry.Observer,
+		Applied:  func(s engine.Proxy) { p.server.Configure(wire.Settings(s)) },
+	})
+	p.server = wire.New(wire.Config{Ports: p.Engine, HTTP2: h2c.New, Logger: log, Metrics: p.Metrics.Wire(nil)})
 	p.accepting, p.stopAccepting = context.WithCancel(context.Background())
 	return p
 }
