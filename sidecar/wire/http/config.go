@@ -37,8 +37,8 @@ type Config struct {
 	// BufferedBytes bounds what all requests together hold of bodies that
 	// filters have asked for: 64 MiB. Beyond it: 503.
 	BufferedBytes int64
-	// MaxConns bounds the connections served at once: 65536. One more is closed
-	// at once.
+	// MaxConns bounds the connections served at once: 65536, or one for every 24
+	// KiB of the process's memory limit when that is less. One more is 503.
 	MaxConns int
 
 	Timeouts Timeouts
@@ -131,7 +131,7 @@ func (c *Config) setDefaults() {
 		c.BufferedBytes = 64 << 20
 	}
 	if c.MaxConns == 0 {
-		c.MaxConns = 65536
+		c.MaxConns = defaultMaxConns()
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext

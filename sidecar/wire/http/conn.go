@@ -174,7 +174,8 @@ func (c *conn) clientGone() bool {
 // extendDeadlines moves the deadlines of reading and writing, at most once a
 // quarter of the shorter.
 func (c *conn) extendDeadlines(now time.Time) {
-	idle, stall := c.s.cfg.Timeouts.Idle, c.s.cfg.Timeouts.Stall
+	set := c.s.Settings()
+	idle, stall := set.Idle, set.Stall
 	if now.Sub(c.deadlines) < min(idle, stall)/4 {
 		return
 	}

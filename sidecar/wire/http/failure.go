@@ -27,6 +27,17 @@ const (
 	abortedTooLarge   = "body-too-large"
 )
 
+// abortedBy is Record.Aborted for a body that did not come whole.
+func abortedBy(body error) string {
+	switch {
+	case errors.Is(body, ErrBadBody):
+		return abortedBadBody
+	case errors.Is(body, ErrBodyTooLarge):
+		return abortedTooLarge
+	}
+	return abortedClientGone
+}
+
 // Fail ends the leg after an error of Send or Receive and says what it means.
 func (l *Leg) Fail(err error) Failure {
 	l.reusable = false
@@ -39,10 +50,10 @@ func (l *Leg) Fail(err error) Failure {
 	var f Failure
 	switch {
 	case errors.Is(body, ErrBadBody):
-		return Failure{Denial: rules.Malformed("The body is malformed: a chunk or a trailer cannot be read."), Aborted: abortedBadBody}
+		return Failure{Denial: rules.Malformed("The body is malformed: a chunk or a trailer cannot be read."), Aborted: abortedBy(body)}
 	case errors.Is(body, ErrBodyTooLarge):
-		return Failure{Denial: rules.BodyTooLarge(), Aborted: abortedTooLarge}
-	case errors.Is(err, ErrClientGone) || body != nil:
+		return Failure{Denial: rules.BodyTooLarge(), Aborted: abortedBy(body)}
+	case errors.Is(err, ErrClientGone), body != nil:
 		return Failure{Aborted: abortedClientGone}
 	case errors.Is(err, ErrNoResponse):
 		f = Failure{Reason: UpstreamTimeout, Denial: rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",

@@ -20,8 +20,8 @@ type watcher struct {
 	trace bool
 	// parent is the client's span.
 	parent [8]byte
-	seen  chan string
-	done  chan exchange.Record
+	seen   chan string
+	done   chan exchange.Record
 }
 
 func newWatcher() *watcher {

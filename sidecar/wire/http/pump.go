@@ -47,7 +47,7 @@ func (p *pump) start(l *Leg, u *upConn, chunked bool) {
 		p.buf = make([]byte, bulk)
 	}
 	p.stop.Store(false)
-	_ = u.SetWriteDeadline(l.start.Add(l.s.cfg.Timeouts.Stall))
+	_ = u.SetWriteDeadline(l.start.Add(l.s.Settings().Stall))
 	p.extend(l, l.start)
 	go p.run(l, u)
 }
@@ -55,7 +55,7 @@ func (p *pump) start(l *Leg, u *upConn, chunked bool) {
 // extend gives the client more time, but not once the pump was told to stop: then
 // a read that waits must end.
 func (p *pump) extend(l *Leg, now time.Time) {
-	l.client.ExtendRead(now.Add(l.s.cfg.Timeouts.Stall))
+	l.client.ExtendRead(now.Add(l.s.Settings().Stall))
 	if p.stop.Load() {
 		l.client.ExtendRead(aLongTimeAgo())
 	}
@@ -71,7 +71,7 @@ func (p *pump) run(l *Leg, u *upConn) {
 		}
 		p.done <- struct{}{}
 	}()
-	stall := l.s.cfg.Timeouts.Stall
+	stall := l.s.Settings().Stall
 	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	for {
 		n, err := c.ReadBody(p.buf[chunkRoom : bulk-2-len(lastChunk)])

@@ -98,7 +98,7 @@ func (t *txn) noHead(b []byte, err error) bool {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		d := rules.Problem(http.StatusRequestHeaderFieldsTooLarge, rules.ProblemHeadTooLarge, "Request Head Too Large",
-			"The request line and header fields are longer than "+strconv.Itoa(t.s.cfg.HeadBytes)+" bytes together.")
+			"The request line and header fields are longer than "+strconv.Itoa(t.br.Size())+" bytes together.")
 		d.Close = true
 		return t.refuseHead(d)
 	case len(b) > 0 && errors.Is(err, os.ErrDeadlineExceeded):
@@ -127,7 +127,10 @@ func (t *txn) checkStart(b []byte) (exchange.Denial, bool) {
 		return exchange.Denial{}, true
 	}
 	if bytes.HasPrefix(b, prefaceLine) {
-		return rules.Unsupported(http.StatusHTTPVersionNotSupported, "HTTP/2 is not spoken here, or does not begin as it must: with its preface, and on a connection of its own; use HTTP/1.1."), false
+		d := rules.Problem(http.StatusHTTPVersionNotSupported, rules.ProblemVersion, "HTTP Version Not Supported",
+			"HTTP/2 is not spoken here, or does not begin as it must: with its preface, and on a connection of its own; use HTTP/1.1.")
+		d.Close = true
+		return d, false
 	}
 	if n < 1 || b[n-1] != '\r' || !bytes.Contains(b[:n], http1) {
 		return rules.Malformed("The first line is not that of an HTTP/1.1 request."), false
@@ -196,7 +199,7 @@ func (t *txn) parseTarget() (exchange.Denial, bool) {
 	}
 	uri := line[sp+1 : last]
 	if string(t.target.method) == "CONNECT" {
-		return rules.Unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
+		return rules.ConnectRefused(), false
 	}
 	if uri[0] != '/' && string(uri) != "*" {
 		var ok bool

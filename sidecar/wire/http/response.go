@@ -121,7 +121,7 @@ func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 				return t.broken(ErrClientGone)
 			}
 			w = t.w
-			if now := time.Now(); now.Sub(last) > t.s.cfg.Timeouts.Stall/8 {
+			if now := time.Now(); now.Sub(last) > t.s.Settings().Stall/8 {
 				last = now
 				t.c.extendDeadlines(now)
 			}
@@ -186,9 +186,14 @@ func (t *txn) broken(err error) exchange.Outcome {
 	t.close, t.linger = true, false
 	t.aborted = abortedClientGone
 	if !errors.Is(err, ErrClientGone) {
-		t.aborted = string(UpstreamAborted)
-		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamAborted)
-		t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+		if l.pump.failed.Load() {
+			// It broke off because the request did.
+			t.aborted = abortedBy(l.pump.clientErr)
+		} else {
+			t.aborted = string(UpstreamAborted)
+			t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamAborted)
+			t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+		}
 		if tc, ok := t.c.nc.(*net.TCPConn); ok && t.http10 {
 			// The end of the connection is the end of the body: reset it.
 			_ = tc.SetLinger(0)

@@ -24,6 +24,9 @@ type Server struct {
 	txns     sync.Pool
 	buffered atomic.Int64
 	draining atomic.Bool
+	settings atomic.Pointer[Settings]
+	// turned is how many connections are being turned away.
+	turned atomic.Int32
 	// http2 is nil where HTTP/2 is refused.
 	http2 HTTP2
 	// started is when the wait for a first snapshot began.
@@ -53,6 +56,7 @@ func New(cfg Config) *Server {
 		pools:   map[string]*pool{},
 		empty:   make(chan struct{}),
 	}
+	s.Configure(Settings{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.txns.New = func() any { return newTxn(s) }
 	if cfg.HTTP2 != nil {
@@ -61,7 +65,8 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Config returns what the Server was made of, with its defaults.
+// Config returns what the Server was made of, with its defaults; what of it is in
+// Settings may have changed.
 func (s *Server) Config() Config { return s.cfg }
 
 // Context ends when Shutdown has ended, or gives up waiting.
@@ -71,10 +76,11 @@ func (s *Server) Context() context.Context { return s.ctx }
 func (s *Server) ServeConn(nc net.Conn, target Target) {
 	c := newConn(s, nc, target)
 	if !s.add(c) {
-		if !s.down.Load() {
-			s.cfg.Metrics.Refused(target.Port, RefusedFull)
+		if s.down.Load() {
+			_ = nc.Close()
+		} else {
+			s.turnAway(nc, target)
 		}
-		_ = nc.Close()
 		return
 	}
 	defer s.remove(c)
@@ -84,7 +90,7 @@ func (s *Server) ServeConn(nc net.Conn, target Target) {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.cfg.MaxConns {
+	if s.closed || len(s.conns) >= s.Settings().MaxConns {
 		return false
 	}
 	s.conns[c] = struct{}{}
@@ -179,7 +185,7 @@ func (s *Server) pool(address string) *pool {
 }
 
 func (s *Server) dial(address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeouts.Connect)
+	ctx, cancel := context.WithTimeout(s.ctx, s.Settings().Connect)
 	defer cancel()
 	return s.cfg.Dial(ctx, "tcp", address)
 }

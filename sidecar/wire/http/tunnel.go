@@ -114,7 +114,7 @@ func (t *txn) tunnel(up net.Conn) {
 	early, _ := t.br.Peek(t.br.Buffered())
 	n := int64(len(early))
 	if n > 0 {
-		_ = up.SetWriteDeadline(time.Now().Add(t.s.cfg.Timeouts.Stall))
+		_ = up.SetWriteDeadline(time.Now().Add(t.s.Settings().Stall))
 		if _, err := up.Write(early); err != nil {
 			c.kill()
 		}
@@ -138,7 +138,7 @@ func (c *conn) endIdle() (stop func()) {
 	if c.raw == nil {
 		return func() {}
 	}
-	limit := c.s.cfg.Timeouts.Idle
+	limit := c.s.Settings().Idle
 	var (
 		mu    sync.Mutex
 		timer *time.Timer

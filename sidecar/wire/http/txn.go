@@ -76,7 +76,7 @@ type txn struct {
 
 func newTxn(s *Server) *txn {
 	t := &txn{s: s}
-	t.br = bufio.NewReaderSize(nil, s.cfg.HeadBytes)
+	t.br = bufio.NewReaderSize(nil, s.Settings().HeadBytes)
 	t.up.init(s)
 	return t
 }
@@ -84,7 +84,11 @@ func newTxn(s *Server) *txn {
 func (t *txn) attach(c *conn) {
 	t.c = c
 	c.txn = t
-	t.br.Reset(c.nc)
+	if n := t.s.Settings().HeadBytes; t.br.Size() != n {
+		t.br = bufio.NewReaderSize(c.nc, n)
+	} else {
+		t.br.Reset(c.nc)
+	}
 }
 
 // detach lets go of the connection. Memory that one unusual request has made
@@ -119,6 +123,9 @@ func (t *txn) serve() (keep bool) {
 	t.c.requests++
 	t.begin()
 	d, ok := t.paths.Fill(&t.x, t.port)
+	if ok && t.maxBody > 0 && t.body.framing == fixedLength && t.body.left > t.maxBody {
+		d, ok = rules.BodyTooLarge(), false
+	}
 	t.upgrade = t.upgradeTo()
 	t.dropListed()
 	t.observe()
@@ -248,6 +255,9 @@ func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 		}
 		return exchange.Denial{}, true
 	}
+	if t.maxBody > 0 && int64(limit) > t.maxBody {
+		limit = int(t.maxBody)
+	}
 	if t.body.framing == fixedLength && t.body.left > int64(limit) {
 		return rules.TooLarge(limit), false
 	}
@@ -258,7 +268,7 @@ func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 		t.expects100 = false
 	}
 	if !t.body.inBuffer() {
-		_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.cfg.Timeouts.Stall))
+		_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.Settings().Stall))
 		defer t.c.resetDeadlines()
 	}
 	for !t.body.ended {

@@ -121,7 +121,7 @@ func (s *Server) NewLeg() *Leg {
 
 func (l *Leg) init(s *Server) {
 	l.s = s
-	l.br = bufio.NewReaderSize(l, s.cfg.HeadBytes)
+	l.br = bufio.NewReaderSize(l, s.Settings().HeadBytes)
 	l.pump.done = make(chan struct{}, 1)
 }
 
@@ -199,7 +199,7 @@ func (l *Leg) resend() bool {
 // must not wait for ever for an application that does not read.
 func (l *Leg) write(u *upConn, b []byte) (int, error) {
 	if len(b) > bulk {
-		_ = u.SetWriteDeadline(time.Now().Add(l.s.cfg.Timeouts.Stall))
+		_ = u.SetWriteDeadline(time.Now().Add(l.s.Settings().Stall))
 		defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	}
 	return u.Write(b)
@@ -209,7 +209,11 @@ func (l *Leg) write(u *upConn, b []byte) (int, error) {
 func (l *Leg) attach(u *upConn) {
 	now := l.start
 	l.conn = u
-	l.br.Reset(l)
+	if n := l.s.Settings().HeadBytes; l.br.Size() != n {
+		l.br = bufio.NewReaderSize(l, n)
+	} else {
+		l.br.Reset(l)
+	}
 	l.reusable = true
 	l.late, l.slow, l.headed = time.Time{}, false, false
 	if u.tick.Sub(now) < pollEvery/2 {
@@ -248,7 +252,7 @@ func (l *Leg) Read(p []byte) (int, error) {
 func (l *Leg) poll(now time.Time) error {
 	l.slow = true
 	// A stall is counted from when there is something to write.
-	l.client.ExtendWrite(now.Add(l.s.cfg.Timeouts.Stall))
+	l.client.ExtendWrite(now.Add(l.s.Settings().Stall))
 	l.conn.tick = now.Add(pollEvery)
 	if !l.pump.running.Load() {
 		if l.client.Gone() {
@@ -399,7 +403,7 @@ func (l *Leg) Hijack() (c net.Conn, read []byte) {
 		b, _ := l.br.Peek(n)
 		read = append(read, b...)
 	}
-	l.conn = nil
+	l.conn, l.again = nil, nil
 	l.body.release()
 	return c, read
 }

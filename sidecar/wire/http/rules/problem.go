@@ -24,6 +24,8 @@ const (
 	ProblemUnsupported     = problems + "not-supported-yet"
 	ProblemVersion         = problems + "http-version-not-supported"
 	ProblemNoConfig        = problems + "no-configuration"
+	ProblemTooManyConns    = problems + "too-many-connections"
+	ProblemConnect         = problems + "connect-not-allowed"
 	ProblemUnreachable     = problems + "upstream-unreachable"
 	ProblemUpstreamTimeout = problems + "upstream-timeout"
 	ProblemUpstreamClosed  = problems + "upstream-closed"
@@ -58,6 +60,22 @@ func TooLarge(limit int) exchange.Denial {
 // BodyTooLarge is for a body that is longer than the port allows.
 func BodyTooLarge() exchange.Denial {
 	d := Problem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge, "Body Too Large", "The body is longer than this port allows.")
+	d.Close = true
+	return d
+}
+
+// TooManyConnections is for one connection more than there may be.
+func TooManyConnections() exchange.Denial {
+	d := Problem(http.StatusServiceUnavailable, ProblemTooManyConns, "Too Many Connections",
+		"This sidecar serves as many connections as it may; retry in 1 s.")
+	d.RetryAfter, d.Close = time.Second, true
+	return d
+}
+
+// ConnectRefused is for CONNECT, in whatever version of HTTP.
+func ConnectRefused() exchange.Denial {
+	d := Problem(http.StatusNotImplemented, ProblemConnect, "CONNECT Is Not Allowed",
+		"This is a server's sidecar and no forward proxy: it opens no tunnels to hosts of a client's choice.")
 	d.Close = true
 	return d
 }
