@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/h2c"
 	wire "weir.dev/weir/sidecar/wire/http"
 )
 
@@ -112,6 +113,14 @@ func (r *received) split(buffered int) {
 	b := r.Bytes()
 	r.pieces = append(r.pieces, slices.Clone(b[:len(b)-buffered]))
 	r.Next(len(b) - buffered)
+}
+
+// first is the first piece, nil where nothing came.
+func (r *received) first() []byte {
+	if len(r.pieces) == 0 {
+		return nil
+	}
+	return r.pieces[0]
 }
 
 // origin is an application that keeps every byte it gets, by connection.
@@ -322,7 +331,7 @@ func startProxy(t testing.TB, f exchange.Filter, o *origin) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &front{ln: ln, s: wire.New(wire.Config{Ports: governed(f), Logger: slog.New(slog.DiscardHandler)})}
+	p := &front{ln: ln, s: wire.New(wire.Config{Ports: governed(f), Logger: slog.New(slog.DiscardHandler), HTTP2: h2c.New})}
 	p.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
