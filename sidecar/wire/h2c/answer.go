@@ -34,7 +34,7 @@ func (t *stream) answer(d exchange.Denial) {
 	t.x.Denial = d
 	t.x.Status = d.Status
 	if t.grpc {
-		t.answerGRPC(&d)
+		t.answerGRPC(&d, denialCode(d.Status))
 		return
 	}
 	t.status = d.Status
@@ -58,8 +58,7 @@ func (t *stream) answer(d exchange.Denial) {
 
 // answerGRPC sends d as a Trailers-Only response: one HEADERS frame, with which the
 // stream ends.
-func (t *stream) answerGRPC(d *exchange.Denial) {
-	code := denialCode(d.Status)
+func (t *stream) answerGRPC(d *exchange.Denial, code int) {
 	t.status, t.grpcStatus = http.StatusOK, code
 	h := t.header()
 	h["Content-Type"] = []string{"application/grpc"}

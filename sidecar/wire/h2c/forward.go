@@ -76,6 +76,7 @@ func (t *stream) forward() exchange.Outcome {
 func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc) {
 	if v := t.r.Header["Grpc-Timeout"]; t.grpc && len(v) == 1 {
 		if d, ok := parseTimeout(v[0]); ok && d < longest {
+			t.deadline = t.start.Add(d)
 			call.add(d+deadlineSlack-time.Since(t.start), func() { cancel(errDeadline) })
 		}
 	}
@@ -253,6 +254,12 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 	t.record.Aborted = string(reason)
 	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, reason)
 	t.s.cfg.Logger.Debug("the application did not answer", "upstream", t.c.target.Upstream, "reason", reason, "error", err)
+	var reset http2.StreamError
+	if t.grpc && outcome == exchange.SentNoReply && errors.As(err, &reset) {
+		t.x.Status = d.Status
+		t.answerGRPC(&d, t.resetCode(reset.Code))
+		return outcome
+	}
 	t.answer(d)
 	return outcome
 }

@@ -65,12 +65,15 @@ func grpcCode(status int) int {
 }
 
 // resetCode is what a gRPC client makes of the RST_STREAM by which an application
-// ends a call.
-func resetCode(code http2.ErrCode) int {
+// ends a call: gRPC's servers do when its deadline has passed.
+func (t *stream) resetCode(code http2.ErrCode) int {
 	switch code {
 	case http2.ErrCodeRefusedStream:
 		return grpcUnavailable
 	case http2.ErrCodeCancel:
+		if !t.deadline.IsZero() && !time.Now().Before(t.deadline) {
+			return grpcDeadlineExceeded
+		}
 		return grpcCancelled
 	case http2.ErrCodeEnhanceYourCalm:
 		return grpcResourceExhausted

@@ -91,7 +91,7 @@ func (t *stream) begin() {
 	t.translated = t.c.translated.Load()
 	x.Client = t.identify()
 	t.head.fill(r.Header)
-	if r.Host != "" {
+	if r.Host != "" && len(r.Header["Host"]) == 0 {
 		// For filters and logs the authority is what Host is in HTTP/1.
 		t.head.fields = append(t.head.fields, field{name: bytesOf("Host"), value: bytesOf(r.Host)})
 	}

@@ -135,7 +135,7 @@ func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
 	code := grpcUnavailable
 	var reset http2.StreamError
 	if errors.As(err, &reset) {
-		code = resetCode(reset.Code)
+		code = t.resetCode(reset.Code)
 	}
 	t.endGRPC(code, "The application ended the call without a status.")
 	return exchange.Aborted

@@ -29,6 +29,8 @@ type stream struct {
 	observer exchange.Observer
 	record   exchange.Record
 	start    time.Time
+	// deadline of a gRPC call, zero: none.
+	deadline time.Time
 
 	grpc bool
 	// translated: the application speaks HTTP/1.1.
@@ -52,7 +54,7 @@ type stream struct {
 
 func (t *stream) attach(c *conn, w http.ResponseWriter, r *http.Request) {
 	t.c, t.w, t.r = c, w, r
-	t.start = time.Now()
+	t.start, t.deadline = time.Now(), time.Time{}
 	t.status, t.grpcStatus = 0, -1
 	t.reset, t.ending = false, false
 	t.port, t.chain, t.observer = nil, nil, nil
