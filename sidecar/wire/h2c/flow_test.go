@@ -221,3 +221,30 @@ func testEarlyResponse(t *testing.T, protocol exchange.Protocol) {
 		})
 	}
 }
+
+// Settings that change hold for connections that come then, and for requests.
+func TestSettings(t *testing.T) {
+	s, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.H2C)}, app(t, echo))
+	old := dialRaw(t, front)
+	ask := func(r *rawConn, id uint32, want string) {
+		t.Helper()
+		r.headers(id, true, request("/", "a", strings.Repeat("x", 8<<10))...)
+		if status, _ := r.answer(id); status != want {
+			t.Errorf("got %s, want %s", status, want)
+		}
+	}
+	ask(old, 1, "200")
+	s.Configure(wirehttp.Settings{HeadBytes: 4 << 10})
+	ask(old, 3, "431")
+	ask(dialRaw(t, front), 1, "431")
+	s.Configure(wirehttp.Settings{HeadBytes: 128 << 10})
+	large := dialRaw(t, front)
+	ask(large, 1, "200")
+	ask(old, 5, "200")
+	s.Drain()
+	for name, r := range map[string]*rawConn{"old": old, "large": large} {
+		if got := r.next(); got != "GOAWAY NO_ERROR" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

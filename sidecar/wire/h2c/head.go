@@ -137,9 +137,9 @@ func (t *stream) check() (exchange.Denial, bool) {
 	switch {
 	case r.Method == http.MethodConnect:
 		return rules.Unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
-	case len(t.head.fields) > maxFields || t.head.size()+len(r.RequestURI) > t.s.cfg.HeadBytes:
+	case len(t.head.fields) > maxFields || t.head.size()+len(r.RequestURI) > t.s.http.Settings().HeadBytes:
 		return rules.Problem(http.StatusRequestHeaderFieldsTooLarge, rules.ProblemHeadTooLarge, "Request Head Too Large",
-			"The path and header fields are longer than "+strconv.Itoa(t.s.cfg.HeadBytes)+" bytes together, or more than "+strconv.Itoa(maxFields)+" fields."), false
+			"The path and header fields are longer than "+strconv.Itoa(t.s.http.Settings().HeadBytes)+" bytes together, or more than "+strconv.Itoa(maxFields)+" fields."), false
 	case !rules.IsToken(bytesOf(r.Method)):
 		return rules.Malformed("The request's :method has characters that are not allowed in one."), false
 	case r.RequestURI[0] != '/' && r.RequestURI != "*" || strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c == 0x7F }):

@@ -89,8 +89,8 @@ func testHostile(t *testing.T, protocol exchange.Protocol) {
 		"long path":           {request("/" + long), "", "431", "request-head-too-large"},
 		"longer head":         {request("/", "a", long, "b", long, "c", long, "d", long), "", "431", ""},
 		// :authority counts as Host does.
-		"256 fields":          {request("/", many(255)...), "", "200", ""},
-		"257 fields":          {request("/", many(256)...), "", "431", "request-head-too-large"},
+		"256 fields": {request("/", many(255)...), "", "200", ""},
+		"257 fields": {request("/", many(256)...), "", "431", "request-head-too-large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,9 +23,9 @@ const (
 	streamWindow, connWindow = 256 << 10, 2 << 20
 	// maxFrame bounds the frames that clients may send.
 	maxFrame = 64 << 10
-	// hardHead is the bound at which net/http refuses heads by itself. Up to it
-	// Weir does, with a problem.
-	hardHead = 64 << 10
+	// hardHead times the bound of heads is where net/http refuses them by itself.
+	// Up to there Weir does, with a problem.
+	hardHead = 4
 	// pingEvery is how long a client's connection may be silent until it is asked
 	// whether anybody is there, and pingWait how long the answer may take.
 	pingEvery, pingWait = 2 * time.Minute, 15 * time.Second
@@ -41,9 +42,10 @@ type Server struct {
 	origins       origins
 
 	mu sync.Mutex
-	// now serves new connections, old those from before Drain.
-	now *generation
-	old []*generation
+	// now serves new connections, kept those from before a change of settings,
+	// old those from before Drain.
+	now       *generation
+	kept, old []*generation
 	// again is the second half of a Drain.
 	again *time.Timer
 }
@@ -53,6 +55,8 @@ type Server struct {
 type generation struct {
 	server   *http.Server
 	listener *listener
+	// settings that it was made with.
+	settings wirehttp.Settings
 	// conns is guarded by Server.mu.
 	conns int
 }
@@ -63,22 +67,24 @@ func New(h *wirehttp.Server) wirehttp.HTTP2 {
 	s := &Server{http: h, cfg: h.Config()}
 	s.streams.New = func() any { return &stream{s: s} }
 	s.legs.New = func() any { return h.NewLeg() }
-	s.origins.init(&s.cfg)
+	s.origins.init(h)
 	s.now = s.generation()
 	return s
 }
 
 func (s *Server) generation() *generation {
+	set := *s.http.Settings()
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	g := &generation{
 		listener: newListener(),
+		settings: set,
 		server: &http.Server{
 			Handler:                      s,
 			Protocols:                    &protocols,
 			DisableGeneralOptionsHandler: true,
-			MaxHeaderBytes:               hardHead,
-			IdleTimeout:                  s.cfg.Timeouts.Idle,
+			MaxHeaderBytes:               hardHead * set.HeadBytes,
+			IdleTimeout:                  set.Idle,
 			ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 			ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 			HTTP2: &http.HTTP2Config{
@@ -88,7 +94,7 @@ func (s *Server) generation() *generation {
 				MaxReceiveBufferPerStream:     streamWindow,
 				SendPingTimeout:               pingEvery,
 				PingTimeout:                   pingWait,
-				WriteByteTimeout:              s.cfg.Timeouts.Stall,
+				WriteByteTimeout:              set.Stall,
 			},
 		},
 	}
@@ -117,6 +123,11 @@ func (s *Server) ServeConn(nc net.Conn, target wirehttp.Target) {
 func (s *Server) give(c net.Conn) *generation {
 	for {
 		s.mu.Lock()
+		if s.now != nil && s.now.settings != *s.http.Settings() {
+			s.kept = append(s.kept, s.now)
+			s.now = s.generation()
+			s.kept = slices.DeleteFunc(s.kept, (*generation).end)
+		}
 		g := s.now
 		if g != nil {
 			g.conns++
@@ -140,6 +151,7 @@ func (s *Server) Drain() {
 		s.old = append(s.old, s.now)
 		s.now = s.generation()
 	}
+	s.old, s.kept = append(s.old, s.kept...), nil
 	s.shutdownOld()
 	if len(s.old) > 0 && s.again == nil {
 		// Once more for a connection that the net/http server was just taking.
@@ -167,6 +179,15 @@ func (s *Server) shutdownOld() {
 	s.old = left
 }
 
+// end ends a generation without connections, and reports whether it is one.
+func (g *generation) end() bool {
+	if g.conns > 0 {
+		return false
+	}
+	_ = g.server.Close()
+	return true
+}
+
 // Close ends connections to applications. Nothing is served after it.
 func (s *Server) Close() {
 	s.mu.Lock()
@@ -174,6 +195,7 @@ func (s *Server) Close() {
 		s.old = append(s.old, s.now)
 		s.now = nil
 	}
+	s.old, s.kept = append(s.old, s.kept...), nil
 	s.shutdownOld()
 	if s.again != nil {
 		s.again.Stop()

@@ -61,7 +61,7 @@ func (t *stream) attach(c *conn, w http.ResponseWriter, r *http.Request) {
 	t.progress = exchange.Progress{}
 	t.record = exchange.Record{}
 	t.body = &body{r: r}
-	t.body.watch.w, t.body.watch.stall = w, t.s.cfg.Timeouts.Stall
+	t.body.watch.w, t.body.watch.stall = w, t.s.http.Settings().Stall
 }
 
 // detach gives back what the request held.

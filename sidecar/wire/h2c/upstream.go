@@ -33,11 +33,13 @@ var errShutDown = errors.New("the proxy is ending")
 
 // origins are the applications behind this sidecar.
 type origins struct {
-	transport http.Transport
-	connect   time.Duration
+	http *wirehttp.Server
 
 	mu     sync.Mutex
 	byAddr map[string]*origin
+	// transport makes connections; settings are those that it was made with.
+	transport *http.Transport
+	settings  wirehttp.Settings
 }
 
 // origin is one of them, with its connections.
@@ -58,18 +60,32 @@ type dial struct {
 	err  error
 }
 
-func (o *origins) init(cfg *wirehttp.Config) {
+func (o *origins) init(h *wirehttp.Server) {
+	o.http = h
 	o.byAddr = map[string]*origin{}
-	o.connect = cfg.Timeouts.Connect
+}
+
+// connector returns what makes connections by the current settings.
+func (o *origins) connector() (*http.Transport, time.Duration) {
+	set := *o.http.Settings()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.transport == nil || o.settings != set {
+		o.transport, o.settings = newTransport(o.http.Config().Dial, &set), set
+	}
+	return o.transport, set.Connect
+}
+
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), set *wirehttp.Settings) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	o.transport = http.Transport{
+	return &http.Transport{
 		Protocols:              &protocols,
 		DisableCompression:     true,
 		IdleConnTimeout:        originIdle,
-		MaxResponseHeaderBytes: int64(cfg.HeadBytes),
+		MaxResponseHeaderBytes: int64(set.HeadBytes),
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := cfg.Dial(ctx, network, address)
+			c, err := dial(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
@@ -79,7 +95,7 @@ func (o *origins) init(cfg *wirehttp.Config) {
 			MaxReceiveBufferPerStream: originWindow,
 			SendPingTimeout:           originPing,
 			PingTimeout:               originPingWait,
-			WriteByteTimeout:          cfg.Timeouts.Stall,
+			WriteByteTimeout:          set.Stall,
 		},
 	}
 }
@@ -146,9 +162,10 @@ func (a *origin) free() *http.ClientConn {
 }
 
 func (a *origin) connect(d *dial) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.all.connect)
+	transport, limit := a.all.connector()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	c, err := a.all.transport.NewClientConn(ctx, "http", a.address)
+	c, err := transport.NewClientConn(ctx, "http", a.address)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
