@@ -39,10 +39,15 @@ type weirRun struct {
 
 func startRun(t *testing.T, upstream string, args ...string) *weirRun {
 	t.Helper()
+	return startListener(t, "payments/http", upstream, args...)
+}
+
+func startListener(t *testing.T, name, upstream string, args ...string) *weirRun {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	c := root()
-	c.SetArgs(append([]string{"run", "--listener", "name=payments/http,listen=127.0.0.1:0,upstream=" + upstream}, args...))
+	c.SetArgs(append([]string{"run", "--listener", "name=" + name + ",listen=127.0.0.1:0,upstream=" + upstream}, args...))
 	c.SetOut(w)
 	done := make(chan error, 1)
 	go func() {
