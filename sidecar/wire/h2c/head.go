@@ -171,12 +171,8 @@ func (t *stream) checkHost() (exchange.Denial, bool) {
 	case len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], t.r.Host):
 		return rules.Malformed("The request's :authority and Host differ."), false
 	}
-	for _, c := range []byte(t.r.Host) {
-		// RFC 3986: unreserved, sub-delims, and the brackets and colons of
-		// addresses and ports.
-		if c >= 0x7F || c <= ' ' || strings.IndexByte("\"#/<>?@\\^`{|}", c) >= 0 {
-			return rules.Malformed("The request's :authority has characters that are not allowed in one."), false
-		}
+	if !rules.IsHost(bytesOf(t.r.Host)) {
+		return rules.Malformed("The request's :authority has characters that are not allowed in one."), false
 	}
 	return exchange.Denial{}, true
 }
