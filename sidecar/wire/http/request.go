@@ -246,7 +246,7 @@ func (t *txn) originForm(uri []byte) ([]byte, bool) {
 func (t *txn) frame() (exchange.Denial, bool) {
 	_, lengths := t.head.Header("content-length")
 	coding, codings := t.head.Header("transfer-encoding")
-	_, hosts := t.head.Header("host")
+	host, hosts := t.head.Header("host")
 	switch {
 	case codings > 0 && lengths > 0:
 		return rules.Malformed("The request has both Content-Length and Transfer-Encoding."), false
@@ -256,6 +256,8 @@ func (t *txn) frame() (exchange.Denial, bool) {
 		return rules.Malformed("The only Transfer-Encoding of a request is chunked, and HTTP/1.0 has none."), false
 	case hosts > 1 || hosts == 0 && !t.http10:
 		return rules.Malformed("The request needs exactly one Host."), false
+	case !rules.IsHost(host):
+		return rules.Malformed("The request's Host has characters that are not allowed in one."), false
 	}
 	length := t.header.ContentLength()
 	switch {

@@ -104,3 +104,25 @@ var tokenChars = func() (t [256]bool) {
 	}
 	return t
 }()
+
+// IsHost reports whether b has only characters that a host and its port may have:
+// RFC 3986's unreserved and sub-delims, brackets, colons and percent signs. Others
+// are where two servers see different hosts.
+func IsHost(b []byte) bool {
+	for _, c := range b {
+		if !hostChars[c] {
+			return false
+		}
+	}
+	return true
+}
+
+var hostChars = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = true
+	}
+	for _, c := range "\"#/<>?@\\^`{|}" {
+		t[c] = false
+	}
+	return t
+}()
