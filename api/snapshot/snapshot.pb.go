@@ -263,6 +263,8 @@ const (
 	Algorithm_ALGORITHM_SLIDING_WINDOW Algorithm = 1
 	Algorithm_ALGORITHM_TOKEN_BUCKET   Algorithm = 2
 	Algorithm_ALGORITHM_FIXED_WINDOW   Algorithm = 3
+	// Requests in progress: no window.
+	Algorithm_ALGORITHM_CONCURRENCY Algorithm = 4
 )
 
 // Enum value maps for Algorithm.
@@ -272,12 +274,14 @@ var (
 		1: "ALGORITHM_SLIDING_WINDOW",
 		2: "ALGORITHM_TOKEN_BUCKET",
 		3: "ALGORITHM_FIXED_WINDOW",
+		4: "ALGORITHM_CONCURRENCY",
 	}
 	Algorithm_value = map[string]int32{
 		"ALGORITHM_UNSPECIFIED":    0,
 		"ALGORITHM_SLIDING_WINDOW": 1,
 		"ALGORITHM_TOKEN_BUCKET":   2,
 		"ALGORITHM_FIXED_WINDOW":   3,
+		"ALGORITHM_CONCURRENCY":    4,
 	}
 )
 
@@ -2515,12 +2519,13 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x1aON_MISSING_KEY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18ON_MISSING_KEY_CLIENT_IP\x10\x01\x12\x17\n" +
 	"\x13ON_MISSING_KEY_SKIP\x10\x02\x12\x17\n" +
-	"\x13ON_MISSING_KEY_DENY\x10\x03*|\n" +
+	"\x13ON_MISSING_KEY_DENY\x10\x03*\x97\x01\n" +
 	"\tAlgorithm\x12\x19\n" +
 	"\x15ALGORITHM_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18ALGORITHM_SLIDING_WINDOW\x10\x01\x12\x1a\n" +
 	"\x16ALGORITHM_TOKEN_BUCKET\x10\x02\x12\x1a\n" +
-	"\x16ALGORITHM_FIXED_WINDOW\x10\x03*@\n" +
+	"\x16ALGORITHM_FIXED_WINDOW\x10\x03\x12\x19\n" +
+	"\x15ALGORITHM_CONCURRENCY\x10\x04*@\n" +
 	"\x05Scope\x12\x15\n" +
 	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSCOPE_CLUSTER\x10\x01\x12\r\n" +

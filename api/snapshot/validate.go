@@ -108,7 +108,9 @@ func validateLimit(l *Limit) error {
 	switch {
 	case l.GetLimit() == 0:
 		return fmt.Errorf("limit is 0")
-	case l.GetCalendar() == nil && l.GetWindowSeconds() == 0:
+	case l.GetAlgorithm() == Algorithm_ALGORITHM_CONCURRENCY && l.GetWindowSeconds() != 0:
+		return fmt.Errorf("window_seconds is %d with algorithm %s", l.GetWindowSeconds(), l.GetAlgorithm())
+	case l.GetCalendar() == nil && l.GetWindowSeconds() == 0 && l.GetAlgorithm() != Algorithm_ALGORITHM_CONCURRENCY:
 		return fmt.Errorf("window_seconds is 0")
 	case l.GetCalendar() != nil && (l.GetWindowSeconds() != 0 || l.GetAlgorithm() != Algorithm_ALGORITHM_FIXED_WINDOW):
 		return fmt.Errorf("calendar is set with window_seconds %d and algorithm %s", l.GetWindowSeconds(), l.GetAlgorithm())

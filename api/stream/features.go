@@ -19,6 +19,8 @@ const (
 	// FeatureRateLimit2 is exemptions, costs, overrides, X-RateLimit fields and the
 	// keys queryParam and cookie.
 	FeatureRateLimit2 = "ratelimit/v2"
+	// FeatureConcurrency is limits of requests in progress.
+	FeatureConcurrency = "ratelimit/concurrency"
 	// FeaturePenalty is bans after denials.
 	FeaturePenalty = "ratelimit/penalty"
 	// FeatureCalendar is windows of the calendar.
@@ -45,6 +47,9 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 	for _, l := range p.GetLimits() {
 		if l.GetPenalty() != nil {
 			out = append(out, FeaturePenalty)
+		}
+		if l.GetAlgorithm() == snapshot.Algorithm_ALGORITHM_CONCURRENCY {
+			out = append(out, FeatureConcurrency)
 		}
 		if l.GetCalendar() != nil {
 			out = append(out, FeatureCalendar)

@@ -92,6 +92,7 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 			v1alpha1.AlgorithmSlidingWindow: snapshot.Algorithm_ALGORITHM_SLIDING_WINDOW,
 			v1alpha1.AlgorithmTokenBucket:   snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET,
 			v1alpha1.AlgorithmFixedWindow:   snapshot.Algorithm_ALGORITHM_FIXED_WINDOW,
+			v1alpha1.AlgorithmConcurrency:   snapshot.Algorithm_ALGORITHM_CONCURRENCY,
 		}[s.Algorithm],
 		Limit:       uint64(s.Limit),
 		Scope:       snapshot.Scope_SCOPE_CLUSTER,
@@ -106,7 +107,7 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 			out.Burst = uint64(*s.Burst)
 		}
 	}
-	if out.Calendar = b.calendar(); out.Calendar == nil {
+	if out.Calendar = b.calendar(); out.Calendar == nil && out.Algorithm != snapshot.Algorithm_ALGORITHM_CONCURRENCY {
 		out.WindowSeconds = b.seconds("window", "A window", b.spec.Window)
 	}
 	if out.Algorithm == snapshot.Algorithm_ALGORITHM_SLIDING_WINDOW && out.Limit > math.MaxUint32 {

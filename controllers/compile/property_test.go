@@ -203,7 +203,7 @@ func anyLimit(r *rapid.T, name string) v1alpha1.Limit {
 		l.Match = []v1alpha1.Match{template("/a/{id}"), template("/b/{id}/{other}")}
 	}
 	l.Key = rapid.SampledFrom([][]v1alpha1.KeyMember{
-		nil, {{Header: "X-A"}, {ClientIP: &v1alpha1.ClientIPKey{}}}, {{PathParam: "id"}, {Header: "X-B"}},
+		nil, {{Header: "X-A"}, {ClientIP: &v1alpha1.ClientIPKey{}}}, {{PathParam: "id"}, {Header: "X-B"}}, {{ThriftField: "1"}},
 	}).Draw(r, "key")
 	return l
 }
@@ -241,7 +241,7 @@ func shuffled(r *rapid.T, in Input) Input {
 // supported reports whether no message about p has a path.
 func supported(p *v1alpha1.RateLimitPolicy) bool {
 	for _, l := range p.Spec.Limits {
-		if l.Algorithm == v1alpha1.AlgorithmConcurrency || len(l.Key) > 0 {
+		if len(l.Key) > 0 {
 			return false
 		}
 	}

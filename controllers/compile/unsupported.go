@@ -4,7 +4,6 @@ package compile
 
 import (
 	"fmt"
-	"slices"
 
 	"weir.dev/weir/api/v1alpha1"
 )
@@ -55,12 +54,10 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 			}
 		}
 	}
-	known := []v1alpha1.Algorithm{"", v1alpha1.AlgorithmSlidingWindow, v1alpha1.AlgorithmTokenBucket, v1alpha1.AlgorithmFixedWindow}
 	for _, f := range []struct {
 		set  bool
 		name string
 	}{
-		{!slices.Contains(known, l.Algorithm), "algorithm"},
 		{l.Accuracy == v1alpha1.AccuracyLeased, "accuracy"},
 		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
 		{l.Replays == v1alpha1.ReplaysFree, "replays"},

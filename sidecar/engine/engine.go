@@ -113,7 +113,11 @@ func New(opts Options) *Engine {
 
 // Features are what this engine can enforce, for Hello.
 func Features() []string {
-	return []string{stream.FeatureH2C, stream.FeatureProxy, stream.FeatureCalendar, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureUpgrade}
+	return []string{
+		stream.FeatureH2C, stream.FeatureProxy,
+		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
+		stream.FeatureUpgrade,
+	}
 }
 
 // Port returns what governs a container port, see exchange.Ports.

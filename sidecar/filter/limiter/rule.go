@@ -15,6 +15,7 @@ const (
 	SlidingWindow Algorithm = iota + 1
 	TokenBucket
 	FixedWindow
+	Concurrency
 )
 
 // Bounds of a rule.
@@ -110,7 +111,7 @@ func (r *Rule) Burst() uint64 { return r.burst }
 // Calendar is nil for rules whose windows are all of one length.
 func (r *Rule) Calendar() *Calendar { return r.calendar }
 
-// Window in microseconds; with a calendar, of its longest period.
+// Window in microseconds, 0 for Concurrency; with a calendar, of its longest period.
 func (r *Rule) Window() int64 { return r.window }
 
 // Cost of a request, in units of the limit.
@@ -161,7 +162,7 @@ type State struct {
 	at int64
 	// level is a bucket's debt in µs: tat - at.
 	level float64
-	// count of a fixed window.
+	// count of a fixed window, or of requests in progress.
 	count uint64
 	// until is when a fixed window ends; of a penalty's state when the ban does, 0
 	// when there is none.
@@ -187,6 +188,8 @@ func (r *Rule) Take(s *State, now int64, spend bool) Decision {
 		d, healed = r.takeSliding(&next, now, spend)
 	case TokenBucket:
 		d, healed = r.takeBucket(&next, now, spend)
+	case Concurrency:
+		d = r.takeConcurrency(&next, spend)
 	default:
 		d, healed = r.takeFixed(&next, now, spend)
 	}
@@ -207,6 +210,8 @@ func (r *Rule) Refund(s *State, now, receipt int64) {
 		r.refundSliding(s, receipt)
 	case TokenBucket:
 		r.refundBucket(s, now, receipt)
+	case Concurrency:
+		s.count -= min(s.count, 1)
 	default:
 		r.refundFixed(s, receipt)
 	}
@@ -221,6 +226,8 @@ func (s *State) Expired(now int64) bool {
 		return float64(now-s.at) >= s.level
 	case FixedWindow:
 		return now >= s.until
+	case Concurrency:
+		return s.count == 0
 	case strikes:
 		if s.until != 0 {
 			return s.until <= now

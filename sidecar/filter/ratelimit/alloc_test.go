@@ -74,6 +74,8 @@ func (o *one) Header(name string) ([]byte, int) {
 
 type allowAll struct{}
 
+func (*allowAll) Release(limiter.Op) {}
+
 func (*allowAll) Take(_ context.Context, ops []limiter.Op) error {
 	for i := range ops {
 		ops[i].Decision = limiter.Decision{Allowed: true, Remaining: 7, Reset: 60e6}

@@ -166,6 +166,8 @@ func algorithm(a snapshot.Algorithm) (limiter.Algorithm, error) {
 		return limiter.TokenBucket, nil
 	case snapshot.Algorithm_ALGORITHM_FIXED_WINDOW:
 		return limiter.FixedWindow, nil
+	case snapshot.Algorithm_ALGORITHM_CONCURRENCY:
+		return limiter.Concurrency, nil
 	default:
 		return 0, fmt.Errorf("algorithm %d is unknown", a)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
 )
 
 // Problem types, see docs/problems.md.
@@ -17,18 +18,21 @@ const (
 	TypeQuotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 	// TypeAbnormalUsage is a limit's penalty; registered there too.
 	TypeAbnormalUsage = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
+	// TypeReducedCapacity is a limit of concurrency; registered there too.
+	TypeReducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 	// TypeStoreUnavailable is failurePolicy Closed.
 	TypeStoreUnavailable = "https://weir.dev/problems/store-unavailable"
 	// TypeMissingKey is onMissingKey Deny.
 	TypeMissingKey = "https://weir.dev/problems/rate-limit-key-missing"
 )
 
-// denyQuota answers 429 for the limits that have denied.
+// denyQuota answers for the limits that have denied: 429, or 503 when all that is
+// exceeded is how many requests are in progress.
 func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 	d := exchange.Denial{
-		Status: http.StatusTooManyRequests,
-		Type:   TypeQuotaExceeded,
-		Title:  "Quota Exceeded",
+		Status: http.StatusServiceUnavailable,
+		Type:   TypeReducedCapacity,
+		Title:  "Temporarily Reduced Capacity",
 		Policy: f.policy,
 	}
 	var detail strings.Builder
@@ -45,13 +49,20 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 			word = "; limit"
 		}
 		if p := h.limit.penalty; h.d.Banned {
-			d.Type, d.Title = TypeAbnormalUsage, "Abnormal Usage Detected"
+			d.Status, d.Type, d.Title = http.StatusTooManyRequests, TypeAbnormalUsage, "Abnormal Usage Detected"
 			fmt.Fprintf(&detail, "%s %s denies everything for %d s after %d denial%s within %d s",
 				word, h.limit.name, p.Ban()/1e6, p.Denials(), plural(p.Denials()), p.Within()/1e6)
 			continue
 		}
 		// Named by what was published, also while this pod's share holds.
 		n := h.terms.rule.Limit()
+		if h.rule.Algorithm() == limiter.Concurrency {
+			fmt.Fprintf(&detail, "%s %s allows %d request%s in progress", word, h.limit.name, n, plural(n))
+			continue
+		}
+		if d.Type != TypeAbnormalUsage {
+			d.Status, d.Type, d.Title = http.StatusTooManyRequests, TypeQuotaExceeded, "Quota Exceeded"
+		}
 		fmt.Fprintf(&detail, "%s %s allows %d request%s per %s", word, h.limit.name, n, plural(n), h.terms.every())
 		if cost := h.terms.rule.Cost(); cost > 1 {
 			fmt.Fprintf(&detail, ", and this one counts as %d", cost)

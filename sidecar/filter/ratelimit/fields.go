@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/limiter"
 )
 
 // The fields of draft-ietf-httpapi-ratelimit-headers-11, and those that were common
@@ -51,8 +52,11 @@ func addIETF(x *exchange.Exchange, s *scratch) {
 		s.buf = append(separate(s.buf), h.limit.quoted...)
 		s.buf = append(s.buf, ";r="...)
 		s.buf = strconv.AppendUint(s.buf, h.d.Remaining, 10)
-		s.buf = append(s.buf, ";t="...)
-		s.buf = strconv.AppendInt(s.buf, h.seconds(), 10)
+		// Nobody knows when a request in progress will end.
+		if h.rule.Algorithm() != limiter.Concurrency {
+			s.buf = append(s.buf, ";t="...)
+			s.buf = strconv.AppendInt(s.buf, h.seconds(), 10)
+		}
 	}
 	if len(s.buf) > 0 {
 		x.Add(fieldLimit, s.buf)

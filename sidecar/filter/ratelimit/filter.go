@@ -36,6 +36,8 @@ type hit struct {
 	decided bool
 	// spent: the limit's table has counted the request.
 	spent bool
+	// held: the request is in progress until End.
+	held bool
 }
 
 func (f *Filter) scratch(x *exchange.Exchange) *scratch {
@@ -76,6 +78,7 @@ func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 	if denied || closed {
 		s.refund()
 	}
+	s.hold(denied || closed)
 	f.count(s, closed)
 	switch {
 	case closed:
@@ -242,6 +245,27 @@ func (s *scratch) refund() {
 	}
 }
 
+// hold marks what counts until End: permits that the request got, unless it is
+// denied; a shadow's in any case.
+func (s *scratch) hold(denied bool) {
+	for i := range s.hits {
+		h := &s.hits[i]
+		if h.terms.rule.Algorithm() == limiter.Concurrency && h.decided && h.d.Allowed && (h.limit.shadow || !denied) {
+			h.held = true
+		}
+	}
+}
+
+// release gives back a permit where it was taken from.
+func (f *Filter) release(h *hit) {
+	h.held = false
+	if h.source == FromStore {
+		f.store.Release(limiter.Op{ID: h.limit.id, Rule: &h.terms.rule, Key: h.key, Shadow: h.limit.shadow})
+		return
+	}
+	h.limit.table.Refund(h.key, &h.rule, h.d.Receipt)
+}
+
 // count reports what each limit said.
 func (f *Filter) count(s *scratch, closed bool) {
 	for i := range s.hits {
@@ -283,5 +307,15 @@ func (f *Filter) Body(*exchange.Exchange) exchange.Verdict { return exchange.Con
 // ResponseHead has nothing to do: the fields were added with the decision.
 func (f *Filter) ResponseHead(*exchange.Exchange) {}
 
-// End has nothing to do: what was admitted stays counted.
-func (f *Filter) End(*exchange.Exchange, exchange.Outcome) {}
+// End gives back permits; whatever else was admitted stays counted.
+func (f *Filter) End(x *exchange.Exchange, _ exchange.Outcome) {
+	s, ok := x.State(f.env.Slot).(*scratch)
+	if !ok {
+		return
+	}
+	for i := range s.hits {
+		if h := &s.hits[i]; h.held {
+			f.release(h)
+		}
+	}
+}

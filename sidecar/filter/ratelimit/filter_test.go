@@ -108,6 +108,10 @@ func (s *sharedStore) Take(_ context.Context, ops []limiter.Op) error {
 	return nil
 }
 
+func (s *sharedStore) Release(op limiter.Op) {
+	s.w.tables.Table("shared/"+op.ID).Refund(op.Key, op.Rule, 0)
+}
+
 func (s *sharedStore) take(op *limiter.Op, spend, last bool) limiter.Decision {
 	table, bans := s.w.tables.Table("shared/"+op.ID), s.w.tables.Bans("shared/"+op.ID)
 	if op.Penalty != nil {

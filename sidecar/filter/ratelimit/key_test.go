@@ -129,6 +129,8 @@ func TestSlotIsSharedByFilters(t *testing.T) {
 // keys records what a store is asked for.
 type keys struct{ got []string }
 
+func (*keys) Release(limiter.Op) {}
+
 func (k *keys) Take(_ context.Context, ops []limiter.Op) error {
 	for i := range ops {
 		k.got = append(k.got, ops[i].ID+" "+hex.EncodeToString(ops[i].Key[:]))

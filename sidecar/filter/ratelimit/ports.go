@@ -15,6 +15,9 @@ type Store interface {
 	// nothing: when one of them denies, none has spent. A shadow spends when it
 	// allows. On an error nothing is decided; something may have been spent.
 	Take(ctx context.Context, ops []limiter.Op) error
+	// Release ends a request in progress that Take has let through. It does not
+	// wait.
+	Release(op limiter.Op)
 }
 
 // Table decides on one limit by itself, in memory. See memory.Table.

@@ -31,6 +31,12 @@ func makeTerms(l *snapshot.Limit, c *limiter.Calendar, limit, burst uint64) (ter
 	}
 	t := terms{}
 	switch {
+	case a == limiter.Concurrency && (c != nil || l.GetWindowSeconds() != 0 || burst != 0 || l.GetCost() != 0):
+		err = fmt.Errorf("a limit of concurrency has no window, burst or cost")
+	case a == limiter.Concurrency:
+		t.rule, err = limiter.NewConcurrency(limit)
+		t.item = fmt.Sprintf(`"%s";q=%d;qu="concurrent-requests"`, l.GetName(), limit)
+		return t, err
 	case c == nil:
 		t.rule, err = limiter.NewRule(a, limit, l.GetWindowSeconds(), burst)
 	case a != limiter.FixedWindow || l.GetWindowSeconds() != 0 || burst != 0:

@@ -64,14 +64,23 @@ func (t *Table) Take(key limiter.Key, r *limiter.Rule, spend bool) limiter.Decis
 	t.overflow.Lock()
 	defer t.overflow.Unlock()
 	t.overflow.used.Store(true)
-	return r.Take(&t.overflow.state, t.now(), spend)
+	d := r.Take(&t.overflow.state, t.now(), spend)
+	if r.Algorithm() == limiter.Concurrency {
+		d.Receipt = inOverflow
+	}
+	return d
 }
+
+// inOverflow is the receipt of a request in progress that the overflow counts: it has
+// to be taken back there, even if its key has found room in the meantime.
+const inOverflow = 1
 
 // Refund takes back what a Take with that receipt has spent.
 func (t *Table) Refund(key limiter.Key, r *limiter.Rule, receipt int64) {
 	s := &t.shards[int(key[0])%shards]
 	s.Lock()
-	if i, ok := s.index[key]; ok {
+	i, ok := s.index[key]
+	if ok && (r.Algorithm() != limiter.Concurrency || receipt != inOverflow) {
 		r.Refund(&s.states[i], t.now(), receipt)
 		s.Unlock()
 		return
@@ -160,7 +169,9 @@ func (t *Table) state(s *shard, key limiter.Key, now int64) *limiter.State {
 	if t.overflow.used.Load() {
 		// The key may have been counted there: what it spent goes with it.
 		t.overflow.Lock()
-		s.states[i] = t.overflow.state
+		if !t.overflow.state.InProgress() {
+			s.states[i] = t.overflow.state
+		}
 		if t.overflow.state.Expired(now) {
 			t.overflow.used.Store(false)
 		}

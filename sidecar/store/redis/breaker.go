@@ -191,11 +191,11 @@ func (s *Store) probe() error {
 	defer client.release()
 	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 	defer cancel()
-	if err := client.Eval(ctx, s.script.source, nil, "take").Err(); err != nil {
+	if err := client.Eval(ctx, s.script.source, nil, "take", "").Err(); err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	start := time.Now()
-	if err := client.EvalSha(ctx, s.script.sha, nil, "take").Err(); err != nil && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+	if err := client.EvalSha(ctx, s.script.sha, nil, "take", "").Err(); err != nil && !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		return err
 	}
 	if took := time.Since(start); took > s.opts.Timeout {

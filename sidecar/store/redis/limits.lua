@@ -3,13 +3,13 @@
 --
 -- KEYS: one for each limit, then one for the bans of each limit with a penalty; all
 -- of one slot in a cluster.
--- ARGV: 'take' or 'refund', then for each limit: algorithm, limit, window in µs,
+-- ARGV: 'take', 'refund' or 'beat', the caller's id, then for each limit: algorithm, limit, window in µs,
 -- burst, 1 for a shadow (take) or the receipt (refund), the cost, the penalty's
 -- denials (0: none), window and ban in µs, and of a calendar where four windows
 -- begin (else empty).
 -- Reply to take: for each limit `allowed remaining retry reset receipt `, allowed
 -- being 2 for a ban, in one string, since numbers in replies lose their fraction and
--- times are in µs.
+-- times are in µs. For beat, see there.
 local t = redis.call('TIME')
 local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0)
 
@@ -131,6 +131,47 @@ local function fixed(raw, limit, window, burst, cost, spend, calendar)
   return allowed, max(limit - count, 0), count + cost <= limit and 0 or reset, reset, from, value, reset
 end
 
+-- HOLD is how long what a caller holds counts after its last sign of life.
+local HOLD = 8000000
+local CONCURRENCY = 4
+
+-- holders adds up what callers hold, and what of it the caller does itself.
+local function holders(key)
+  local sum, own = 0, 0
+  local all = redis.call('HGETALL', key)
+  for n = 1, #all, 2 do
+    local count, ends = string.match(all[n + 1], '^(%d+) (%d+)$')
+    count, ends = tonumber(count), tonumber(ends)
+    if ends <= now then
+      redis.call('HDEL', key, all[n])
+    else
+      if ends > now + HOLD then redis.call('HSET', key, all[n], string.format('%.0f %.0f', count, now + HOLD)) end
+      sum = sum + count
+      if all[n] == ARGV[2] then own = count end
+    end
+  end
+  return sum, own
+end
+
+local function hold(key, count)
+  if count <= 0 then
+    redis.call('HDEL', key, ARGV[2])
+    return
+  end
+  redis.call('HSET', key, ARGV[2], string.format('%.0f %.0f', count, now + HOLD))
+  redis.call('PEXPIRE', key, '9000')
+end
+
+local function concurrency(key, limit, spend)
+  local sum, own = holders(key)
+  local allowed = sum < limit
+  if allowed and spend then
+    hold(key, own + 1)
+    sum = sum + 1
+  end
+  return allowed, max(limit - sum, 0), 0, 0, 0
+end
+
 local algorithms = {sliding, bucket, fixed}
 
 local function set(key, value, ttl)
@@ -138,9 +179,9 @@ local function set(key, value, ttl)
 end
 
 local FIELDS = 10
-local limits = (#ARGV - 1) / FIELDS
-local function arg(i, n) return tonumber(ARGV[(i - 1) * FIELDS + 1 + n]) end
-local function calendar(i) return ARGV[i * FIELDS + 1] end
+local limits = (#ARGV - 2) / FIELDS
+local function arg(i, n) return tonumber(ARGV[(i - 1) * FIELDS + 2 + n]) end
+local function calendar(i) return ARGV[i * FIELDS + 2] end
 
 -- banned is how long a key is banned yet.
 local function banned(key, ban)
@@ -168,6 +209,11 @@ local function strike(key, denials, within, ban)
 end
 
 local function refund(key, algorithm, limit, window, receipt, cost)
+  if algorithm == CONCURRENCY then
+    local _, own = holders(key)
+    if own > 0 then hold(key, own - 1) end
+    return
+  end
   local raw = redis.call('GET', key)
   if not raw then return end
   if algorithm == 1 then
@@ -201,12 +247,27 @@ end
 
 -- decide asks the limit's algorithm.
 local function decide(i, raw, spend)
+  if arg(i, 1) == CONCURRENCY then return concurrency(KEYS[i], arg(i, 2), spend) end
   return algorithms[arg(i, 1)](raw, arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend, calendar(i))
 end
 
 if ARGV[1] == 'refund' then
   for i = 1, limits do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5), arg(i, 6)) end
   return ''
+end
+
+-- beat is a sign of life of what the caller holds. It answers with how much that is,
+-- for each limit `count `. Where that is the number in the place of the receipt, it
+-- becomes that in the place of the limit.
+if ARGV[1] == 'beat' then
+  local reply = {}
+  for i = 1, limits do
+    local _, own = holders(KEYS[i])
+    if own == arg(i, 5) then own = arg(i, 2) end
+    hold(KEYS[i], own)
+    reply[i] = string.format('%.0f ', own)
+  end
+  return table.concat(reply)
 end
 
 local raws, bans, ban_keys, denied = {}, {}, {}, false
@@ -218,7 +279,7 @@ for i = 1, limits do
     ban_keys[i] = KEYS[next_ban]
     bans[i] = banned(ban_keys[i], arg(i, 9))
   end
-  raws[i] = redis.call('GET', KEYS[i])
+  raws[i] = arg(i, 1) ~= CONCURRENCY and redis.call('GET', KEYS[i])
   -- A single limit needs no look ahead.
   if limits > 1 and arg(i, 5) == 0 and not denied then
     denied = bans[i] > 0 or not decide(i, raws[i], false)

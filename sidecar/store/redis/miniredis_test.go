@@ -32,3 +32,15 @@ func TestMiniredis(t *testing.T) {
 		})
 	}
 }
+
+func TestMiniredisPermits(t *testing.T) {
+	s := dial(t, options(miniredis.RunT(t).Addr()))
+	op := limiter.Op{ID: "p/l", Rule: slots(t, 1), Key: key(1)}
+	take(t, s, op)
+	s.beatOnce()
+	if take(t, s, op)[0].Decision.Allowed {
+		t.Error("a second request is let through")
+	}
+	s.Release(op)
+	eventually(t, "the permit is back", func() bool { return take(t, s, op)[0].Decision.Allowed })
+}

@@ -40,6 +40,9 @@ func (s *Store) drain() {
 	for {
 		select {
 		case c := <-s.queue:
+			if c.release {
+				s.permits.released(c.ops, limiter.ErrUnavailable)
+			}
 			s.finish(c, limiter.ErrUnavailable)
 		default:
 			return
@@ -67,13 +70,21 @@ func (s *Store) run(batch []*call) {
 	client := s.acquire()
 	if client == nil {
 		for _, c := range batch {
+			if c.release {
+				s.permits.released(c.ops, limiter.ErrUnavailable)
+			}
 			s.finish(c, limiter.ErrUnavailable)
 		}
 		return
 	}
 	defer client.release()
 	steps := make([]step, 0, len(batch))
+	releases := []step(nil)
 	for _, c := range batch {
+		if c.release {
+			releases = append(releases, step{call: c, ops: c.ops})
+			continue
+		}
 		if c.state.Load() == callAbandoned {
 			// Nobody waits: what it would spend would be lost.
 			s.finish(c, limiter.ErrUnavailable)
@@ -82,6 +93,9 @@ func (s *Store) run(batch []*call) {
 		for _, ops := range s.split(c.ops) {
 			steps = append(steps, step{call: c, ops: ops})
 		}
+	}
+	if len(releases) > 0 {
+		s.release(client, releases)
 	}
 	s.exec(client, steps)
 
@@ -101,11 +115,14 @@ func (s *Store) run(batch []*call) {
 		case i-from > 1 && limiter.Denied(c.ops):
 			refunds = appendRefunds(refunds, steps[from:i])
 			unspent(c.ops)
+		case c.state.Load() == callAbandoned:
+			// The caller has decided by itself.
+			refunds = appendRefunds(refunds, steps[from:i])
 		}
 		s.finish(c, err)
 	}
 	if len(refunds) > 0 {
-		s.refund(client, refunds)
+		_ = s.refund(client, refunds)
 	}
 }
 
@@ -202,16 +219,28 @@ func unspent(ops []limiter.Op) {
 	}
 }
 
-func (s *Store) refund(client *conn, steps []step) {
+// release gives back what requests held that are over. What fails is found out by
+// beats.
+func (s *Store) release(client *conn, steps []step) {
+	err := s.refund(client, steps)
+	for _, st := range steps {
+		s.permits.released(st.ops, err)
+		s.finish(st.call, err)
+	}
+}
+
+func (s *Store) refund(client *conn, steps []step) error {
 	pipe := client.Pipeline()
 	for _, st := range steps {
 		keys, args := s.arguments("refund", st.ops)
 		pipe.EvalSha(s.ctx, s.script.sha, keys, args...)
 	}
 	// A refund that is lost under-admits; it is not worth another round trip.
-	if _, err := pipe.Exec(s.ctx); err != nil {
+	_, err := pipe.Exec(s.ctx)
+	if err != nil {
 		s.report(err)
 	}
+	return err
 }
 
 // fields is how many arguments the script has for a limit.
@@ -219,11 +248,15 @@ const fields = 10
 
 func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 	keys := make([]string, len(ops), 2*len(ops))
-	args := make([]any, 1, 1+fields*len(ops))
-	args[0] = verb
+	args := make([]any, 2, 2+fields*len(ops))
+	args[0], args[1] = verb, s.holder
 	for i := range ops {
 		op := &ops[i]
-		keys[i] = s.key(op, ":rl:")
+		kind := ":rl:"
+		if op.Rule.Algorithm() == limiter.Concurrency {
+			kind = ":held:"
+		}
+		keys[i] = s.key(op, kind)
 		last := op.Decision.Receipt
 		if verb == "take" {
 			last = 0

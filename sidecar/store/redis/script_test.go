@@ -179,7 +179,7 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
 		}
 	}
-	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 11 {
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 12 {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }

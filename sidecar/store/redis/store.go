@@ -4,7 +4,9 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +90,9 @@ type Store struct {
 	once   sync.Once
 	wg     sync.WaitGroup
 	breaker
+	// holder names this process among those that hold permits.
+	holder  string
+	permits permits
 	// now is this process's clock, µs since limiter.Epoch: only calendars, whose
 	// windows are longer than clocks are apart, are computed by it.
 	now func() int64
@@ -113,6 +118,8 @@ func newStore(opts Options, c *Credentials, script *script) *Store {
 		script:  script,
 		queue:   make(chan *call, queueSize),
 		breaker: newBreaker(),
+		holder:  rand.Text(),
+		permits: newPermits(),
 		now:     func() int64 { return max(0, limiter.Micros(time.Now())) },
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -124,6 +131,7 @@ func newStore(opts Options, c *Credentials, script *script) *Store {
 	for range workers {
 		s.wg.Go(s.work)
 	}
+	s.wg.Go(s.beat)
 	return s
 }
 
@@ -153,6 +161,16 @@ func (s *Store) Take(ctx context.Context, ops []limiter.Op) error {
 	if !s.passes(ctx) {
 		return limiter.ErrUnavailable
 	}
+	if !slices.ContainsFunc(ops, concurrent) {
+		return s.ask(ctx, ops)
+	}
+	s.permits.asked(ops)
+	err := s.ask(ctx, ops)
+	s.permits.answered(ops, err)
+	return err
+}
+
+func (s *Store) ask(ctx context.Context, ops []limiter.Op) error {
 	c := s.calls.Get().(*call)
 	c.load(ops)
 	select {
@@ -174,6 +192,26 @@ func (s *Store) Take(ctx context.Context, ops []limiter.Op) error {
 		return limiter.ErrUnavailable
 	}
 	return nil
+}
+
+// Release gives back the permit of a request that is over, whose op Take has allowed.
+// It does not wait.
+func (s *Store) Release(op limiter.Op) {
+	s.permits.release(&op)
+	c := s.calls.Get().(*call)
+	c.ops, c.err, c.release = append(c.ops[:0], op), nil, true
+	c.state.Store(callAbandoned)
+	if s.state.Load() != closed {
+		s.permits.released(c.ops, limiter.ErrUnavailable)
+		s.calls.Put(c)
+		return
+	}
+	select {
+	case s.queue <- c:
+	default:
+		s.permits.released(c.ops, limiter.ErrUnavailable)
+		s.calls.Put(c)
+	}
 }
 
 // wait returns false when c has been left to the worker.
@@ -213,11 +251,13 @@ func (s *Store) failed(kind string) {
 // call is one Take on its way through a pipeline. It is returned to the pool by
 // whoever is last with it: the caller, or the worker when the caller has left.
 type call struct {
-	ops   []limiter.Op
-	err   error
-	done  chan struct{}
-	timer *time.Timer
-	state atomic.Uint32
+	ops []limiter.Op
+	// release: the ops are given back, and nobody waits.
+	release bool
+	err     error
+	done    chan struct{}
+	timer   *time.Timer
+	state   atomic.Uint32
 }
 
 const (
@@ -244,6 +284,6 @@ func newCall() *call {
 
 func (c *call) load(ops []limiter.Op) {
 	c.ops = append(c.ops[:0], ops...)
-	c.err = nil
+	c.err, c.release = nil, false
 	c.state.Store(callPending)
 }
