@@ -5,6 +5,7 @@ package h2c
 import (
 	"encoding/binary"
 	"net"
+	"sync"
 )
 
 // smallFrames is a connection to an application that seems to take no frames
@@ -17,6 +18,9 @@ type smallFrames struct {
 	got int
 	// seen: the first frame has passed.
 	seen bool
+	// settled is closed when the frame has been worked with, or never will be.
+	settled chan struct{}
+	once    sync.Once
 	// length of its payload, and where in it we are.
 	length, at int
 	// setting is being read.
@@ -33,11 +37,25 @@ const (
 // Read implements net.Conn. It changes the value of SETTINGS_MAX_FRAME_SIZE in the
 // first frame, which is the application's SETTINGS (RFC 9113 section 3.4).
 func (c *smallFrames) Read(p []byte) (int, error) {
+	if c.seen {
+		// Who reads on has worked with what it has read.
+		c.settle()
+		return c.Conn.Read(p)
+	}
 	n, err := c.Conn.Read(p)
-	if !c.seen {
-		c.scan(p[:n])
+	c.scan(p[:n])
+	if err != nil {
+		c.settle()
 	}
 	return n, err
+}
+
+func (c *smallFrames) settle() { c.once.Do(func() { close(c.settled) }) }
+
+// Close implements net.Conn.
+func (c *smallFrames) Close() error {
+	c.settle()
+	return c.Conn.Close()
 }
 
 func (c *smallFrames) scan(p []byte) {

@@ -124,9 +124,10 @@ func TestRapidReset(t *testing.T) {
 	defer close(release)
 	r := dialRaw(t, front)
 	go func() {
+		w := http2.NewFramer(r.Conn, nil)
 		for id := uint32(1); id < 20_000; id += 2 {
-			if r.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, EndStream: true, BlockFragment: r.fields(request("/")...)}) != nil ||
-				r.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+			if w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, EndStream: true, BlockFragment: r.fields(request("/")...)}) != nil ||
+				w.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
 				return
 			}
 		}

@@ -27,7 +27,13 @@ const (
 	originPing, originPingWait = 6 * time.Minute, 20 * time.Second
 	// originWindow is how much of a response is taken that the client has not.
 	originWindow = 256 << 10
+	// settingsWait is how long a new connection waits for the application's
+	// SETTINGS, which it owes at once.
+	settingsWait = time.Second
 )
+
+// framesKey is where a dial leaves its connection.
+type framesKey struct{}
 
 var errShutDown = errors.New("the proxy is ending")
 
@@ -89,7 +95,9 @@ func newTransport(dial func(ctx context.Context, network, address string) (net.C
 			if err != nil {
 				return nil, err
 			}
-			return &smallFrames{Conn: c}, nil
+			f := &smallFrames{Conn: c, settled: make(chan struct{})}
+			*ctx.Value(framesKey{}).(**smallFrames) = f
+			return f, nil
 		},
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: originWindow,
@@ -165,7 +173,16 @@ func (a *origin) connect(d *dial) {
 	transport, limit := a.all.connector()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	c, err := transport.NewClientConn(ctx, "http", a.address)
+	var frames *smallFrames
+	c, err := transport.NewClientConn(context.WithValue(ctx, framesKey{}, &frames), "http", a.address)
+	if err == nil {
+		// Until the application has said how many streams it takes, net/http
+		// takes it for a hundred, and it would refuse those that are too many.
+		select {
+		case <-frames.settled:
+		case <-time.After(settingsWait):
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
