@@ -100,10 +100,20 @@ func (a *app) serve(c *net.TCPConn) {
 			}
 			return
 		}
+		if asked.reply == "tunnel" {
+			tunnel(c, br, asked)
+			return
+		}
 		if !a.answer(c, r, asked) {
 			return
 		}
 	}
+}
+
+// tunnel switches protocols and says what it hears.
+func tunnel(c *net.TCPConn, br *bufio.Reader, asked *call) {
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Id: %d\r\n\r\n", asked.id)
+	_, _ = io.Copy(c, br)
 }
 
 // over reports whether err is that of a connection that has ended.
@@ -143,13 +153,22 @@ func (a *app) take(c net.Conn, r *http.Request, asked *call) bool {
 		}
 		return false
 	}
-	if !bytes.Equal(b, asked.upBody()) {
-		a.fail("%s: the application got another body of %d bytes: %.40q", r.RequestURI, len(b), b)
-	}
-	if want := strconv.FormatUint(asked.id, 10); len(r.TransferEncoding) > 0 && r.Trailer.Get("X-T") != want {
-		a.fail("%s: trailer %v, want %s", r.RequestURI, r.Trailer, want)
+	if err := upload(r, asked, b); err != nil {
+		a.fail("%s: the application got another body: %v", r.RequestURI, err)
 	}
 	return true
+}
+
+// upload holds a whole body, and the trailer of one whose length was not said,
+// against what they must be.
+func upload(r *http.Request, asked *call, b []byte) error {
+	if !bytes.Equal(b, asked.upBody()) {
+		return fmt.Errorf("%d bytes: %.40q", len(b), b)
+	}
+	if want := strconv.FormatUint(asked.id, 10); r.ContentLength < 0 && r.Trailer.Get("X-T") != want {
+		return fmt.Errorf("trailer %v, want %s", r.Trailer, want)
+	}
+	return nil
 }
 
 // head is that of a response of n bytes, in chunks where n is negative.

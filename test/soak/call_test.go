@@ -84,7 +84,7 @@ const (
 // replies are what the application can do.
 var replies = map[string]class{
 	"plain": answered, "chunked": answered, "close": answered, "http10": answered, "interim": answered, "slow": answered,
-	"drip": answered, "early": answered, "events": answered, "empty": answered, "unchanged": answered,
+	"drip": answered, "early": answered, "tunnel": answered, "chat": answered, "events": answered, "empty": answered, "unchanged": answered,
 	"reset": unanswered, "silent": unanswered, "halfhead": unanswered, "garbage": unanswered,
 	"short": torn, "shortreset": torn, "shortchunk": torn,
 	"deaf": either,
@@ -93,6 +93,10 @@ var replies = map[string]class{
 var (
 	// orderly replies leave the client's connection open, whatever the request is.
 	orderly = []string{"plain", "plain", "plain", "chunked", "close", "http10", "interim", "slow", "drip", "events", "empty", "unchanged"}
+	// native are those of an application that speaks HTTP/2, and aborted those that
+	// fail.
+	native  = []string{"plain", "plain", "chunked", "slow", "events", "empty"}
+	aborted = []string{"reset", "shortreset"}
 	wrong   = []string{"reset", "silent", "halfhead", "garbage", "short", "shortreset", "shortchunk", "deaf"}
 )
 
@@ -125,13 +129,18 @@ func random(id uint64) *call {
 			c.method = http.MethodHead
 		}
 	}
+	c.fit()
+	return c
+}
+
+// fit makes down what the reply can be.
+func (c *call) fit() {
 	switch c.reply {
 	case "drip":
 		c.down %= 300
 	case "events":
-		c.down = 16 * (1 + rand.IntN(6))
+		c.down = 16 * (1 + c.down%6)
 	case "empty", "unchanged":
 		c.down = 0
 	}
-	return c
 }

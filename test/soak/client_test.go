@@ -66,7 +66,6 @@ func (k *client) connect() error {
 		return err
 	}
 	k.c, k.served, k.addr = c.(*net.TCPConn), 0, c.LocalAddr().String()
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	k.br = bufio.NewReaderSize(k, 4<<10)
 	return nil
 }
@@ -141,6 +140,7 @@ func (k *client) do(calls []*call) error {
 	if err := k.connect(); err != nil {
 		return err
 	}
+	_ = k.c.SetDeadline(time.Now().Add(2 * time.Minute))
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	conn := k.c
@@ -188,20 +188,24 @@ func (k *client) receive(c *call) (more bool, err error) {
 		return false, fmt.Errorf("the answer cannot be read: %w", err)
 	}
 	body, err := io.ReadAll(resp.Body)
-	more = err == nil && !resp.Close
+	return err == nil && !resp.Close, judge(c, resp, body, err)
+}
+
+// judge holds an answer, which err says was broken off, against what it can be.
+func judge(c *call, resp *http.Response, body []byte, err error) error {
 	switch cls := replies[c.reply]; {
 	case c.limited && resp.StatusCode == http.StatusTooManyRequests:
-		return more, err
+		return err
 	case cls == answered:
-		return more, good(c, resp, body, err)
+		return good(c, resp, body, err)
 	case cls == torn && resp.StatusCode == 200 && err == nil:
-		return false, errors.New("half an answer was taken for a whole one")
+		return errors.New("half an answer was taken for a whole one")
 	case cls == either && resp.StatusCode == 200 && err == nil:
-		return more, good(c, resp, body, err)
+		return good(c, resp, body, err)
 	case cls == unanswered && resp.StatusCode != http.StatusBadGateway:
-		return false, fmt.Errorf("got %d, want 502", resp.StatusCode)
+		return fmt.Errorf("got %d, want 502", resp.StatusCode)
 	}
-	return more, nil
+	return nil
 }
 
 // good holds an answer against the call's own.

@@ -125,7 +125,7 @@ func fits(e *entry) bool {
 	}
 	switch replies[e.call.reply] {
 	case answered:
-		return e.outcome == exchange.Replied && (e.status == 200 || e.status == 204 || e.status == 304)
+		return e.outcome == exchange.Replied && (e.status == 200 || e.status == 204 || e.status == 304 || e.status == 101 && e.call.reply == "tunnel")
 	case unanswered:
 		return e.outcome == exchange.SentNoReply
 	case torn:

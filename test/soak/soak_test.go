@@ -69,6 +69,11 @@ func (w *world) clients(ctx context.Context) *sync.WaitGroup {
 	start(1, run(client{port: always}, w.one(func(c *call) {
 		c.method, c.up, c.expect = "POST", 1+c.up, true
 	})))
+	start(1, func() { w.tunnels(ctx) })
+	for _, port := range []uint16{always, streams} {
+		start(1, func() { w.http2(ctx, port) })
+		start(1, func() { w.wreck2(ctx, port) })
+	}
 	start(1, run(client{port: always}, w.one(func(c *call) { c.reply = "early"; c.up %= 30_000 })))
 	start(2, run(client{port: always}, w.one(func(c *call) {
 		c.reply, c.limited, c.method, c.up, c.chunked = pick(wrong), false, "GET", 0, false

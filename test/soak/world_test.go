@@ -15,12 +15,14 @@ import (
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/h2c"
 	wire "weir.dev/weir/sidecar/wire/http"
 )
 
 const (
-	// always has policies in every snapshot, sometimes in every second.
-	always, sometimes = 8080, 8081
+	// always has policies in every snapshot, sometimes in every second. The
+	// application behind streams speaks HTTP/2 and has policies always.
+	always, sometimes, streams = 8080, 8081, 8082
 )
 
 // world is a sidecar between clients and an application.
@@ -28,6 +30,7 @@ type world struct {
 	t *testing.T
 	// apps by container port: what reaches the spliced one is as clients sent it.
 	apps   map[uint16]*app
+	native *nativeApp
 	engine *engine.Engine
 	server *wire.Server
 	ledger *ledger
@@ -53,6 +56,7 @@ func newWorld(t *testing.T) *world {
 		}
 		w.apps[port] = a
 	}
+	w.native = newNativeApp(t, w.fail)
 	w.ledger = newLedger(w.fail)
 	w.ledger.asked = func() {
 		if w.calls.Add(1)%2 == 0 {
@@ -60,21 +64,22 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.swap()
-	w.server = wire.New(wire.Config{Ports: watched{w.engine, w.ledger}, Logger: slog.New(slog.DiscardHandler)})
-	for _, port := range []uint16{always, sometimes} {
-		w.listen(port)
+	w.server = wire.New(wire.Config{Ports: watched{w.engine, w.ledger}, Logger: slog.New(slog.DiscardHandler), HTTP2: h2c.New})
+	for port, a := range w.apps {
+		w.listen(port, a.ln.Addr().String())
 	}
+	w.listen(streams, w.native.addr)
 	return w
 }
 
-func (w *world) listen(port uint16) {
+func (w *world) listen(port uint16, upstream string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.lns = append(w.lns, ln)
 	w.fronts[port] = ln.Addr().String()
-	target := wire.Target{Port: port, Upstream: w.apps[port].ln.Addr().String()}
+	target := wire.Target{Port: port, Upstream: upstream}
 	w.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -105,6 +110,7 @@ func (w *world) end() {
 	}
 	w.wg.Wait()
 	w.engine.Close()
+	w.native.close()
 	for port, a := range w.apps {
 		a.close()
 		if n := a.open.Load(); n != 0 {
@@ -144,7 +150,8 @@ func snapshotOf(n int64) *snapshot.Snapshot {
 		Number: always, Protocol: snapshot.Protocol_PROTOCOL_HTTP, RateLimitPolicy: "a",
 		PassEncodedSlashes: n%2 == 0, Identity: &snapshot.Identity{IdentityHeaders: []string{"x-user"}},
 	})
-	s.RateLimitPolicies = append(s.RateLimitPolicies, policy("a", n))
+	s.Ports = append(s.Ports, &snapshot.Port{Number: streams, Protocol: snapshot.Protocol_PROTOCOL_H2C, RateLimitPolicy: "c"})
+	s.RateLimitPolicies = append(s.RateLimitPolicies, policy("a", n), policy("c", n))
 	if n%4 < 2 {
 		s.Ports = append(s.Ports, &snapshot.Port{Number: sometimes, Protocol: snapshot.Protocol_PROTOCOL_HTTP, RateLimitPolicy: "b"})
 		s.RateLimitPolicies = append(s.RateLimitPolicies, policy("b", n))
