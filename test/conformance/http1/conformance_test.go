@@ -105,6 +105,9 @@ func runCase(t *testing.T, c *testCase, all []*reader) *proxied {
 				reads[mode] = len(whole.requests)
 			}
 		}
+		if p.unlimited {
+			t.Errorf("%s: a response says nothing of the limit", mode)
+		}
 		if len(p.rest) > 0 {
 			t.Errorf("%s: the client got what is no response: %q", mode, p.rest)
 		}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/h2c"
 	wire "weir.dev/weir/sidecar/wire/http"
@@ -24,6 +26,8 @@ const (
 	containerPort = 8080
 	// patience bounds what must come to an end by itself.
 	patience = 30 * time.Second
+	// slot of the recorder's state: the last, behind those of real filters.
+	slot = exchange.MaxFilters - 1
 	// pause separates two writes.
 	pause = 10 * time.Millisecond
 )
@@ -55,7 +59,7 @@ func (r *recorder) Head(x *exchange.Exchange) exchange.Verdict {
 	r.mu.Lock()
 	r.seen = append(r.seen, i)
 	r.mu.Unlock()
-	x.SetState(0, i)
+	x.SetState(slot, i)
 	if r.bodies {
 		return exchange.NeedBody
 	}
@@ -65,14 +69,14 @@ func (r *recorder) Head(x *exchange.Exchange) exchange.Verdict {
 func (r *recorder) MaxBody() int { return 1 << 20 }
 
 func (r *recorder) Body(x *exchange.Exchange) exchange.Verdict {
-	i := x.State(0).(*intent)
+	i := x.State(slot).(*intent)
 	i.Body, i.whole = string(x.Body), true
 	return exchange.Continue
 }
 
 func (r *recorder) ResponseHead(*exchange.Exchange) {}
 
-func (r *recorder) End(x *exchange.Exchange, o exchange.Outcome) { x.State(0).(*intent).outcome = o }
+func (r *recorder) End(x *exchange.Exchange, o exchange.Outcome) { x.State(slot).(*intent).outcome = o }
 
 // method of the request that the nth response answers.
 func (r *recorder) method(n int) string {
@@ -84,152 +88,40 @@ func (r *recorder) method(n int) string {
 	return http.MethodGet
 }
 
-// ports is a snapshot of one governed port.
+// ports are an engine's with a filter behind its own.
 type ports struct {
-	port  exchange.Port
-	ready chan struct{}
+	*engine.Engine
+	port exchange.Port
 }
 
-func governed(f exchange.Filter) *ports {
-	p := &ports{ready: make(chan struct{}), port: exchange.Port{Number: containerPort, Protocol: exchange.HTTP, Chain: exchange.Chain{f}}}
-	close(p.ready)
+// governed is one port with a limit that is never reached, and f.
+func governed(t testing.TB, f exchange.Filter) *ports {
+	t.Helper()
+	e := engine.New(engine.Options{})
+	t.Cleanup(e.Close)
+	err := e.Apply(&snapshot.Snapshot{
+		Workload: &snapshot.Workload{Cluster: "local", Namespace: "shop", Key: "w"},
+		Ports:    []*snapshot.Port{{Number: containerPort, Protocol: snapshot.Protocol_PROTOCOL_HTTP, RateLimitPolicy: "payments"}},
+		RateLimitPolicies: []*snapshot.RateLimitPolicy{{
+			Name: "payments", Generation: 1,
+			FailurePolicy: snapshot.FailurePolicy_FAILURE_POLICY_LOCAL_FALLBACK, Headers: snapshot.HeaderStyle_HEADER_STYLE_IETF,
+			Limits: []*snapshot.Limit{{
+				Name: "all", Algorithm: snapshot.Algorithm_ALGORITHM_FIXED_WINDOW, Limit: 1 << 20, WindowSeconds: 3600,
+				Key:          []*snapshot.KeyPart{{Kind: &snapshot.KeyPart_Header{Header: "x-client-id"}}},
+				OnMissingKey: snapshot.OnMissingKey_ON_MISSING_KEY_CLIENT_IP, Scope: snapshot.Scope_SCOPE_POD,
+			}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := e.Port(containerPort)
+	p := &ports{Engine: e, port: *port}
+	p.port.Chain = append(slices.Clone(port.Chain), f)
 	return p
 }
 
 func (p *ports) Port(uint16) (*exchange.Port, bool) { return &p.port, true }
-func (p *ports) Ready() <-chan struct{}             { return p.ready }
-
-// received is what one connection brought, by request: a piece ends where the
-// origin answered.
-type received struct {
-	bytes.Buffer
-	pieces [][]byte
-	// whole is how many of them are requests that the origin read whole.
-	whole int
-}
-
-// split ends a piece. What is buffered belongs to the next.
-func (r *received) split(buffered int) {
-	b := r.Bytes()
-	r.pieces = append(r.pieces, slices.Clone(b[:len(b)-buffered]))
-	r.Next(len(b) - buffered)
-}
-
-// first is the first piece, nil where nothing came.
-func (r *received) first() []byte {
-	if len(r.pieces) == 0 {
-		return nil
-	}
-	return r.pieces[0]
-}
-
-// origin is an application that keeps every byte it gets, by connection.
-type origin struct {
-	ln net.Listener
-	wg sync.WaitGroup
-
-	mu      sync.Mutex
-	conns   []*received
-	answers [][][]byte
-	// answered tells when an answer of the script has been written.
-	answered chan struct{}
-}
-
-const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-
-func newOrigin(t testing.TB, script []string) *origin {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &origin{ln: ln, answered: make(chan struct{}, len(script))}
-	for _, s := range script {
-		pieces, err := unescape(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.answers = append(o.answers, pieces)
-	}
-	o.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			kept := &received{}
-			o.mu.Lock()
-			o.conns = append(o.conns, kept)
-			o.mu.Unlock()
-			o.wg.Go(func() { o.serve(c, kept) })
-		}
-	})
-	return o
-}
-
-// serve answers requests as long as net/http can read them, and keeps the rest.
-func (o *origin) serve(c net.Conn, kept *received) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
-	br := bufio.NewReader(io.TeeReader(c, kept))
-	for {
-		r, err := http.ReadRequest(br)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r.Body)
-		}
-		if err == nil {
-			kept.split(br.Buffered())
-			kept.whole++
-		}
-		if err != nil || !o.answer(c, r.Method) {
-			_, _ = io.Copy(io.Discard, br)
-			if kept.Len() > 0 {
-				kept.split(0)
-			}
-			return
-		}
-	}
-}
-
-// answer writes the next answer of the script. It reports false when that ends
-// the connection.
-func (o *origin) answer(c net.Conn, method string) bool {
-	o.mu.Lock()
-	var script [][]byte
-	if len(o.answers) > 0 {
-		script, o.answers = o.answers[0], o.answers[1:]
-	}
-	o.mu.Unlock()
-	if script == nil {
-		body := "ok"
-		if method == http.MethodHead {
-			body = ""
-		}
-		_, err := io.WriteString(c, ok+body)
-		return err == nil
-	}
-	defer func() { o.answered <- struct{}{} }()
-	for i, p := range script {
-		if i > 0 {
-			time.Sleep(pause)
-		}
-		p, ends := bytes.CutSuffix(p, []byte("\x1a"))
-		_, _ = c.Write(p)
-		if ends {
-			_ = c.(*net.TCPConn).CloseWrite()
-			return false
-		}
-	}
-	return true
-}
-
-// received ends the origin and returns what each connection brought. The proxy
-// must have closed them.
-func (o *origin) received() []*received {
-	_ = o.ln.Close()
-	o.wg.Wait()
-	return o.conns
-}
 
 // proxied is what became of a case.
 type proxied struct {
@@ -240,6 +132,8 @@ type proxied struct {
 	// statuses are those of the final responses that the client read whole or
 	// in part.
 	statuses []int
+	// unlimited: a response came from the application and the limit was not asked.
+	unlimited bool
 	// rest is what the client read that is no response.
 	rest []byte
 }
@@ -301,6 +195,7 @@ func (p *proxied) converse(conn *net.TCPConn, written <-chan struct{}, c *testCa
 		}
 		n++
 		p.statuses = append(p.statuses, resp.StatusCode)
+		p.unlimited = p.unlimited || resp.StatusCode == http.StatusOK && resp.Header.Get("RateLimit") == ""
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			return
 		}
@@ -331,7 +226,7 @@ func startProxy(t testing.TB, f exchange.Filter, o *origin) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &front{ln: ln, s: wire.New(wire.Config{Ports: governed(f), Logger: slog.New(slog.DiscardHandler), HTTP2: h2c.New})}
+	p := &front{ln: ln, s: wire.New(wire.Config{Ports: governed(t, f), Logger: slog.New(slog.DiscardHandler), HTTP2: h2c.New})}
 	p.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
