@@ -50,7 +50,7 @@ func flags() *options {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made, all proxies in turn")
 	flag.IntVar(&o.seconds, "seconds", 6, "of a measurement of the first scenario; half of it for the others")
 	flag.Float64Var(&o.rate, "rate", 1000, "requests per second of the scenario low")
-	flag.IntVar(&o.connections, "idle", 5000, "idle connections that memory is measured with; 0: not measured")
+	flag.IntVar(&o.connections, "idle", 4000, "idle connections that memory is measured with; 0: not measured")
 	flag.StringVar(&o.scenarios, "scenarios", "", "ids with commas (default: all): "+strings.Join(scenarioIDs(), ","))
 	flag.StringVar(&o.peers, "peers", "", "proxies with commas (default: all that are installed): weir,baseline,weir-all,spliced,envoy,haproxy,nginx")
 	flag.StringVar(&o.write, "write", "", "`folder` for http.md, http.svg and http.json (default: only the terminal)")
