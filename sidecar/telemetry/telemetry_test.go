@@ -59,6 +59,18 @@ func (o *output) lines() int {
 	return bytes.Count(o.buf.Bytes(), []byte("\n"))
 }
 
+// await waits for lines: an exchange ends after the client has its answer.
+func (o *output) await(t *testing.T, n int) {
+	t.Helper()
+	for range 3000 {
+		if o.lines() >= n {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%d lines, want %d", o.lines(), n)
+}
+
 func start(t *testing.T) (*telemetry.Telemetry, *output, *lost) {
 	t.Helper()
 	var out output
