@@ -4,7 +4,6 @@ package http1
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
