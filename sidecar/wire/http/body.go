@@ -5,7 +5,6 @@ package http
 import (
 	"bufio"
 	"io"
-	"net/http/httputil"
 )
 
 type framing uint8
@@ -25,8 +24,8 @@ type body struct {
 	// ended: the last byte of the body, and of its trailers, was read.
 	ended bool
 	br    *bufio.Reader
-	// chunks reads chunk lines, up to the last.
-	chunks io.Reader
+	// chunks reads chunks, up to the last.
+	chunks chunks
 	// tail: only the trailer section is left.
 	tail bool
 	// size is how much of the body was read.
@@ -39,12 +38,12 @@ func (b *body) start(br *bufio.Reader, f framing, length int64) {
 	b.ended = f == noBody || f == fixedLength && length == 0
 	b.trailers.reset()
 	if f == chunked {
-		b.chunks = httputil.NewChunkedReader(br)
+		b.chunks = chunks{br: br}
 	}
 }
 
 func (b *body) release() {
-	b.br, b.chunks = nil, nil
+	b.br, b.chunks.br = nil, nil
 	b.framing, b.ended = noBody, true
 }
 

@@ -8,10 +8,11 @@
 // to the application, responses to the client, problem+json (RFC 9457) for what
 // Weir answers by itself, and to every filter the true outcome of its request.
 //
-// fasthttp's codec reads heads, net/http's reader chunks; the connection loop and
-// the upstream leg are ours, because fasthttp's server reads the beginning of a
-// body before it lets anyone look at the head, answers `Expect: 100-continue` by
-// itself and writes header fields in an order and a spelling of its own.
+// fasthttp's codec reads heads; the connection loop and the upstream leg are ours,
+// because fasthttp's server reads the beginning of a body before it lets anyone
+// look at the head, answers `Expect: 100-continue` by itself and writes header
+// fields in an order and a spelling of its own. Chunks are read by ours, too:
+// net/http's reader keeps what has come of one until the caller's buffer is full.
 //
 // A head is accepted only when two parsers agree on it: fasthttp's and the strict
 // index in head.go, whose slices are what is forwarded. Header names, their order
@@ -20,9 +21,10 @@
 //   - Message framing (Content-Length, Transfer-Encoding, chunk lines) is written
 //     by us from what was parsed. Chunk extensions are dropped.
 //   - Hop-by-hop fields (Connection, Keep-Alive, Proxy-Connection, TE but for
-//     "trailers", Upgrade) and those that Connection names are removed, both
-//     ways. Connection cannot remove X-Forwarded-*, Forwarded, Idempotency-Key,
-//     Authorization, Cookie, Host, Content-*, weir-* or identity headers.
+//     "trailers", HTTP2-Settings, Upgrade but for one that may open a tunnel) and
+//     those that Connection names are removed, both ways. Connection cannot
+//     remove X-Forwarded-*, Forwarded, Idempotency-Key, Authorization, Cookie,
+//     Host, Content-*, traceparent, weir-* or identity headers.
 //   - Identity headers of peers that are no trusted proxies are removed, spelt
 //     with hyphens or underscores.
 //   - The peer's address is appended to X-Forwarded-For. X-Forwarded-Proto is
@@ -34,6 +36,9 @@
 // A client that closes its side, even only for writing, while it waits is taken
 // for gone within a second, and so the application's part ends too. Exchange's
 // Context ends with the server only.
+//
+// After 101 to an Upgrade that was passed on, a connection is a tunnel: see
+// tunnel.go.
 //
 // A spliced connection whose port a policy comes to govern is ended between two
 // of its requests, after ten seconds at the latest: see retire_linux.go.

@@ -74,7 +74,7 @@ func TestStuckApplication(t *testing.T) {
 	defer close(done)
 	const size = 32 << 20
 	f := &testFilter{head: verdict(exchange.NeedBody), maxBody: size, ended: make(chan struct{}, 1)}
-	_, front := proxy(t, Config{Ports: chainPorts(f).timeout(200 * time.Millisecond), Timeouts: Timeouts{Stall: 200 * time.Millisecond}}, addr)
+	_, front := proxy(t, Config{Ports: chainPorts(f).timeout(200 * time.Millisecond), Timeouts: Timeouts{Stall: time.Second}}, addr)
 	c, br := dialRaw(t, front)
 	go func() {
 		_, _ = io.WriteString(c, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 33554432\r\n\r\n")
