@@ -4,6 +4,7 @@ package http
 
 import (
 	"bufio"
+	"errors"
 	"io"
 )
 
@@ -100,7 +101,7 @@ func (b *body) inBuffer() bool {
 
 func (b *body) readChunked(p []byte) (n int, err error) {
 	if !b.tail {
-		if n, err = b.chunks.Read(p); err != io.EOF {
+		if n, err = b.chunks.Read(p); !errors.Is(err, io.EOF) {
 			return n, err
 		}
 		b.tail = true

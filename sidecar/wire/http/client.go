@@ -18,7 +18,7 @@ func (t *txn) ReadBody(p []byte) (int, error) {
 		return n, ErrBodyTooLarge
 	case t.body.ended:
 		return n, io.EOF
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return n, io.ErrUnexpectedEOF
 	}
 	if badBody(err) {

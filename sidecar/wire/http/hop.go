@@ -25,7 +25,10 @@ func (t *txn) dropListed() {
 	id := t.identity()
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
-		f.drop = f.drop || rules.Listed(listed, f.name, id) && !(t.upgrade != nil && rules.EqualFold(f.name, "upgrade"))
+		if t.upgrade != nil && rules.EqualFold(f.name, "upgrade") {
+			continue
+		}
+		f.drop = f.drop || rules.Listed(listed, f.name, id)
 	}
 }
 

@@ -3,6 +3,7 @@
 package http
 
 import (
+	"errors"
 	"io"
 	"strconv"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func (p *pump) run(l *Leg, u *upConn) {
 	defer func() { _ = u.SetWriteDeadline(time.Time{}) }()
 	for {
 		n, err := c.ReadBody(p.buf[chunkRoom : bulk-2-len(lastChunk)])
-		ended := err == io.EOF
+		ended := errors.Is(err, io.EOF)
 		p.read.Store(ended)
 		if err != nil && !ended {
 			p.clientErr = err

@@ -33,6 +33,22 @@ func TestSlowUpload(t *testing.T) {
 	}
 }
 
+// TestSlowBufferedUpload: the same for a body that a filter reads.
+func TestSlowBufferedUpload(t *testing.T) {
+	t.Parallel()
+	f := &testFilter{head: verdict(exchange.NeedBody), maxBody: 100}
+	_, front := proxy(t, Config{Ports: chainPorts(f), Timeouts: Timeouts{Stall: 600 * time.Millisecond}}, app(t, digest))
+	c, br := dialRaw(t, front)
+	_, _ = io.WriteString(c, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n")
+	for range 8 {
+		time.Sleep(150 * time.Millisecond)
+		_, _ = io.WriteString(c, "x")
+	}
+	if resp, body := readResponse(t, br, "POST"); resp.StatusCode != 200 {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+}
+
 // TestQuietResponse: a response that pauses longer than Stall, such as events that
 // are rare, goes on afterwards.
 func TestQuietResponse(t *testing.T) {

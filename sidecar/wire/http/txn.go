@@ -267,11 +267,15 @@ func (t *txn) buffer(limit int) (exchange.Denial, bool) {
 		}
 		t.expects100 = false
 	}
-	if !t.body.inBuffer() {
-		_ = t.c.nc.SetReadDeadline(time.Now().Add(t.s.Settings().Stall))
+	stall, last, waits := t.s.Settings().Stall, time.Time{}, !t.body.inBuffer()
+	if waits {
 		defer t.c.resetDeadlines()
 	}
 	for !t.body.ended {
+		if now := time.Now(); waits && now.Sub(last) > stall/4 {
+			last = now
+			_ = t.c.nc.SetReadDeadline(now.Add(stall))
+		}
 		if d, ok := t.grow(limit); !ok {
 			return d, false
 		}

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
 // Errors of a Leg, matched with errors.Is. Others are the connection's.
@@ -276,7 +274,7 @@ func (l *Leg) poll(now time.Time) error {
 // and Receive is to be called again; 101 only after Request.Upgrade.
 func (l *Leg) Receive() (status int, err error) {
 	err = l.readHead()
-	if err == io.EOF && l.resend() {
+	if errors.Is(err, io.EOF) && l.resend() {
 		err = l.readHead()
 	}
 	if l.again = nil; err != nil {
@@ -295,59 +293,6 @@ func (l *Leg) Receive() (status int, err error) {
 		l.headed = true
 	}
 	return l.status, nil
-}
-
-// Fields calls yield with each field of the response's head that is not
-// hop-by-hop, in order, as it was spelt. The slices are valid until the next
-// Receive.
-func (l *Leg) Fields(yield func(name, value []byte) bool) {
-	listed := connectionLists(&l.head)
-	for i := range l.head.fields {
-		f := &l.head.fields[i]
-		if rules.HopByHop(f.name, f.value) || rules.Listed(listed, f.name, nil) {
-			continue
-		}
-		if !yield(f.name, f.value) {
-			return
-		}
-	}
-}
-
-// ContentLength is the length of the response's body, -1 when it is not known
-// before its end.
-func (l *Leg) ContentLength() int64 {
-	switch l.body.framing {
-	case chunked, untilClose:
-		return -1
-	}
-	return l.body.left
-}
-
-// ReadBody reads the response's body: io.EOF at its end; any other error means
-// that it broke off, and the client must not take the part for the whole.
-func (l *Leg) ReadBody(p []byte) (int, error) {
-	n, err := l.body.Read(p)
-	if l.body.ended {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// Buffered is how much can be read of the response without waiting.
-func (l *Leg) Buffered() int { return l.br.Buffered() }
-
-// Trailers calls yield with each trailer field of the response, once its body has
-// ended.
-func (l *Leg) Trailers(yield func(name, value []byte) bool) {
-	if !l.body.hasTrailers() {
-		return
-	}
-	for i := range l.body.trailers.head.fields {
-		f := &l.body.trailers.head.fields[i]
-		if !yield(f.name, f.value) {
-			return
-		}
-	}
 }
 
 // Uploading reports whether the request's body is still being sent.
