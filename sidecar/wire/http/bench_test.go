@@ -7,18 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
-
-	"weir.dev/weir/sidecar/exchange"
 )
-
-// allowAll is a filter without a memory.
-type allowAll struct{}
-
-func (allowAll) Head(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
-func (allowAll) MaxBody() int                             { return 0 }
-func (allowAll) Body(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
-func (allowAll) ResponseHead(*exchange.Exchange)          {}
-func (allowAll) End(*exchange.Exchange, exchange.Outcome) {}
 
 // BenchmarkExchange is a request from a client on loopback through a Server to an
 // application, both of them as cheap as they can be, so that what it counts is the
@@ -40,7 +29,7 @@ func BenchmarkExchange(b *testing.B) {
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			_, front := proxy(b, Config{Ports: chainPorts(allowAll{})}, cannedApp(b, len(bench.request), bench.response))
+			_, front := proxy(b, Config{Ports: chainPorts(&nopFilter{})}, cannedApp(b, len(bench.request), bench.response))
 			c, err := net.Dial("tcp", front)
 			if err != nil {
 				b.Fatal(err)

@@ -238,30 +238,6 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkProxy is one keep-alive client through the proxy to an application
-// that answers from memory. Its time includes client and application.
-func BenchmarkProxy(b *testing.B) {
-	response := []byte("HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\r\n" + strings.Repeat("x", 68))
-	addr := rawApp(b, func(c *net.TCPConn, br *bufio.Reader) {
-		_ = c.SetDeadline(time.Time{})
-		for readRawHead(br) != "" {
-			_, _ = c.Write(response)
-		}
-	})
-	_, front := proxy(b, Config{Ports: chainPorts(&nopFilter{})}, addr)
-	c, br := dialRaw(b, front)
-	_ = c.SetDeadline(time.Time{})
-	request := []byte("GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n\r\n")
-	buf := make([]byte, len(response))
-	b.ReportAllocs()
-	for b.Loop() {
-		_, _ = c.Write(request)
-		if _, err := io.ReadFull(br, buf); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 type nopFilter struct{}
 
 func (*nopFilter) Head(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
