@@ -32,6 +32,9 @@ test: ## Unit tests with the race detector, and envtest against a real API serve
 e2e: ## The suite on the one-node cluster, or on WEIR_KUBECONTEXT; E2E_RUN=<pattern> picks tests
 	test/e2e/run.sh
 
+conformance-h2: ## h2spec against Weir and against net/http alone; Weir may fail nothing more
+	hack/conformance/h2spec.sh
+
 bench-http: ## Weir beside Envoy, nginx and HAProxy: CPU, latency, memory; BENCH_FLAGS=--write=docs/benchmarks keeps it (Linux, two cores)
 	dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; \
 	envoy="$$(hack/bench/envoy.sh || true)"; \
@@ -86,4 +89,4 @@ fmt: ## Format the Go code
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down tour test e2e bench-http conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
+.PHONY: demo demo-down tour test e2e conformance-h2 bench-http conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
