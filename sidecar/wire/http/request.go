@@ -39,6 +39,13 @@ func headLen(b []byte, from int) int {
 // readHead reads and indexes the head of the next request. It answers what is no
 // request, and reports false when the connection is over.
 func (t *txn) readHead() bool {
+	n := t.awaitHead()
+	return n > 0 && t.parseHead(n)
+}
+
+// awaitHead waits until a head is whole and returns its length; 0: there is none,
+// and what was to be said has been said.
+func (t *txn) awaitHead() int {
 	seen, empty, timed, unclear := 0, false, false, false
 	for {
 		if !timed && !unclear && (seen > 0 || empty) {
@@ -49,9 +56,10 @@ func (t *txn) readHead() bool {
 		b, _ := t.br.Peek(t.br.Buffered())
 		if err != nil {
 			if unclear && t.endsUnclear(b, err) {
-				return false
+				return 0
 			}
-			return t.noHead(b, err)
+			t.noHead(b, err)
+			return 0
 		}
 		if b[0] == '\r' || b[0] == '\n' {
 			// RFC 9112 §2.2: an empty line before a request is ignored.
@@ -60,7 +68,8 @@ func (t *txn) readHead() bool {
 				continue
 			}
 			if b[0] == '\n' || b[1] != '\n' || empty {
-				return t.refuseHead(rules.Malformed("The request does not begin with a method."))
+				t.refuseHead(rules.Malformed("The request does not begin with a method."))
+				return 0
 			}
 			_, _ = t.br.Discard(2)
 			seen, empty = 0, true
@@ -69,7 +78,7 @@ func (t *txn) readHead() bool {
 		if t.c.requests == 0 && !empty && (seen == 0 || unclear) {
 			switch t.begins(b, seen == 0) {
 			case beginsRefused:
-				return false
+				return 0
 			case beginsUnclear:
 				seen, unclear = len(b), true
 				continue
@@ -78,16 +87,17 @@ func (t *txn) readHead() bool {
 		}
 		if is, more := t.c.beginsHTTP2(b); is && !empty {
 			t.http2 = bytes.Clone(b)
-			return false
+			return 0
 		} else if more && !empty {
 			seen = len(b)
 			continue
 		}
 		if n := headLen(b, seen); n > 0 {
-			return t.parseHead(b[:n])
+			return n
 		}
 		if d, ok := t.checkStart(b); !ok {
-			return t.refuseHead(d)
+			t.refuseHead(d)
+			return 0
 		}
 		seen = len(b)
 	}
@@ -155,18 +165,36 @@ func (t *txn) refuseHead(d exchange.Denial) bool {
 
 // parseHead takes the head off the buffer. What it refuses is answered and ends
 // the connection: where the next request begins is not known.
-func (t *txn) parseHead(raw []byte) bool {
+func (t *txn) parseHead(n int) bool {
+	// In steps: a frame with denials in it must not lie under fasthttp's, or the
+	// stack of every connection grows to the next power of two.
+	return t.indexHead(n) && t.rereadHead() && t.frameHead()
+}
+
+func (t *txn) indexHead(n int) bool {
+	raw, _ := t.br.Peek(n)
 	if d, ok := t.checkStart(raw); !ok {
 		return t.refuseHead(d)
 	}
 	if err := t.head.parse(raw); err != nil {
 		return t.refuseHead(rules.Malformed("The request cannot be read: " + err.Error() + "."))
 	}
+	return true
+}
+
+// rereadHead is the second parser's turn.
+func (t *txn) rereadHead() bool {
 	t.header.Reset()
 	t.header.DisableNormalizing()
-	if err := t.header.Read(t.br); err != nil {
-		return t.refuseHead(rules.Malformed("The request cannot be read: its head is not valid HTTP/1.1."))
-	}
+	return t.header.Read(t.br) == nil || t.refuseReread()
+}
+
+//go:noinline
+func (t *txn) refuseReread() bool {
+	return t.refuseHead(rules.Malformed("The request cannot be read: its head is not valid HTTP/1.1."))
+}
+
+func (t *txn) frameHead() bool {
 	if d, ok := t.parseTarget(); !ok {
 		return t.refuseHead(d)
 	}

@@ -190,30 +190,39 @@ func (t *txn) end() {
 }
 
 // run takes the request through the filters and, when they let it, to the
-// application.
+// application. What holds denials is not in its frame: it lies under the parser of
+// responses, and a stack that does not fit doubles for as long as the connection.
 func (t *txn) run() exchange.Outcome {
-	x := &t.x
 	outcome := exchange.NotSent
+	if t.filter() == exchange.Respond {
+		t.answerDenial()
+	} else {
+		outcome = t.forward()
+	}
+	t.ending = true
+	t.chain.End(&t.x, &t.progress, outcome)
+	return outcome
+}
+
+// filter asks the filters, with the body where one needs it.
+//
+//go:noinline
+func (t *txn) filter() exchange.Verdict {
+	x := &t.x
 	verdict := t.chain.Head(x, &t.progress)
 	for verdict == exchange.NeedBody {
 		d, ok := t.buffer(t.chain.MaxBody(&t.progress))
 		if !ok {
 			x.Deny(d)
-			verdict = exchange.Respond
-			break
+			return exchange.Respond
 		}
 		verdict = t.chain.Body(x, &t.progress)
 	}
-	switch verdict {
-	case exchange.Respond:
-		t.answer(x.Denial)
-	default:
-		outcome = t.forward()
-	}
-	t.ending = true
-	t.chain.End(x, &t.progress, outcome)
-	return outcome
+	return verdict
 }
+
+//go:noinline
+func (t *txn) answerDenial() { t.answer(t.x.Denial) }
 
 // abandon gives back what a request held that ended in a panic. The txn is not
 // used again.
