@@ -80,7 +80,9 @@ type Exchange struct {
 func (x *Exchange) Reset() {
 	f, s := x.fields, x.state
 	f.reset()
-	*x = Exchange{fields: f, state: s}
+	// Not in one: a value with fields set is made on the stack and copied.
+	*x = Exchange{}
+	x.fields, x.state = f, s
 }
 
 // State returns the slot of a filter: what it stored with SetState, kept over
