@@ -136,7 +136,7 @@ func (t *stream) check() (exchange.Denial, bool) {
 	r := t.r
 	switch {
 	case r.Method == http.MethodConnect:
-		return rules.Unsupported(http.StatusNotImplemented, "CONNECT is not supported by this version of Weir."), false
+		return rules.ConnectRefused(), false
 	case len(t.head.fields) > maxFields || t.head.size()+len(r.RequestURI) > t.s.http.Settings().HeadBytes:
 		return rules.Problem(http.StatusRequestHeaderFieldsTooLarge, rules.ProblemHeadTooLarge, "Request Head Too Large",
 			"The path and header fields are longer than "+strconv.Itoa(t.s.http.Settings().HeadBytes)+" bytes together, or more than "+strconv.Itoa(maxFields)+" fields."), false
