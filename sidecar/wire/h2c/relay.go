@@ -207,9 +207,17 @@ func (in *interim) send() {
 		for name, values := range r.fields {
 			h[name] = values
 		}
-		t.w.WriteHeader(r.code)
-		clear(h)
+		t.writeInterim(h, r.code)
 	}
+}
+
+// writeInterim sends h as an interim response and empties it. net/http still reads
+// the header that it was given when the stream has ended meanwhile; it copies one
+// that has Transfer-Encoding, and leaves that out.
+func (t *stream) writeInterim(h http.Header, code int) {
+	h["Transfer-Encoding"] = nil
+	t.w.WriteHeader(code)
+	clear(h)
 }
 
 // finish waits for those that have come, before anything else is sent.

@@ -93,8 +93,7 @@ func (t *stream) translate() exchange.Outcome {
 		}
 		h := t.w.Header()
 		l.Fields(func(name, value []byte) bool { h.Add(string(name), string(value)); return true })
-		t.w.WriteHeader(status)
-		clear(h)
+		t.writeInterim(h, status)
 	}
 }
 
