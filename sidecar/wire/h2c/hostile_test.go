@@ -83,7 +83,7 @@ func testHostile(t *testing.T, protocol exchange.Protocol) {
 		"signed length":       {request("/", "content-length", "+3"), "abc", "400|" + protocolError, ""},
 		"shorter body":        {request("/", "content-length", "5"), "abc", "400|" + protocolError, ""},
 		"longer body":         {request("/", "content-length", "2"), "abc", protocolError, ""},
-		"CONNECT":             {[]string{":method", "CONNECT", ":authority", "h:1"}, "", "501", "not-supported-yet"},
+		"CONNECT":             {[]string{":method", "CONNECT", ":authority", "h:1"}, "", "501", "connect-not-allowed"},
 		"extended CONNECT":    {[]string{":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "h", ":path", "/"}, "", protocolError, ""},
 		"long head":           {request("/", "a", long), "", "431", "request-head-too-large"},
 		"long path":           {request("/" + long), "", "431", "request-head-too-large"},
