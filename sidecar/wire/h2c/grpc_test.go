@@ -5,6 +5,7 @@ package h2c
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -348,7 +349,7 @@ func TestManyCalls(t *testing.T) {
 	}
 	for _, c := range calls {
 		_ = c.CloseSend()
-		if _, err := c.Recv(); err != io.EOF {
+		if _, err := c.Recv(); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	}

@@ -115,7 +115,7 @@ func (t *stream) clientGone() exchange.Outcome {
 // status, all else with RST_STREAM, so that the client does not take the part for
 // the whole.
 func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
-	if err == errClientGone || t.r.Context().Err() != nil {
+	if errors.Is(err, errClientGone) || t.r.Context().Err() != nil {
 		return t.clientGone()
 	}
 	if failed := t.body.failed.Load(); failed != nil {
@@ -123,7 +123,7 @@ func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
 		t.endGRPC(denialCode(t.bodyDenial(*failed).Status), t.bodyDenial(*failed).Detail)
 		return exchange.Aborted
 	}
-	if context.Cause(ctx) == errDeadline {
+	if errors.Is(context.Cause(ctx), errDeadline) {
 		t.record.Aborted = string(wirehttp.UpstreamTimeout)
 		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamTimeout)
 		t.endGRPC(grpcDeadlineExceeded, "The application did not end the call within the call's own timeout.")

@@ -210,7 +210,7 @@ func (t *stream) relayLeg(l *wirehttp.Leg, status int) exchange.Outcome {
 	}
 	if err := t.relayBody(legBody{l}); err != nil {
 		l.Break()
-		if err == errClientGone || t.r.Context().Err() != nil {
+		if errors.Is(err, errClientGone) || t.r.Context().Err() != nil {
 			return t.clientGone()
 		}
 		t.reset = true

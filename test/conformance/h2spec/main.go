@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -44,7 +45,7 @@ func origin(address string) error {
 	fmt.Println(l.Addr())
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	s := &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(answer)}
+	s := &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(answer), ErrorLog: log.New(io.Discard, "", 0)}
 	return s.Serve(l)
 }
 
