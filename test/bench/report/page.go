@@ -128,7 +128,7 @@ Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](REA
 	b.WriteString("\n## Memory\n\n")
 	r.memoryTable().markdown(&b)
 	if len(r.LeftOut) > 0 {
-		b.WriteString("\n## Left out\n\n")
+		b.WriteString("\n## What was not as it should be\n\n")
 		for _, s := range r.LeftOut {
 			fmt.Fprintf(&b, "- %s\n", s)
 		}

@@ -65,6 +65,9 @@ func (b *bench) run(ctx context.Context) error {
 	if b.report.Machine, err = machine(); err != nil {
 		return err
 	}
+	if l, err := loadAverage(); err == nil && l > 1 {
+		b.leaveOut("The load average was %.1f when it began: others use these cores, and the figures are rough.", l)
+	}
 	defer b.stop()
 	if err := b.origin(ctx); err != nil {
 		return err
@@ -132,4 +135,15 @@ func machine() (report.Machine, error) {
 		m.CPU = strings.TrimSpace(string(found[1]))
 	}
 	return m, nil
+}
+
+// loadAverage of the last minute.
+func loadAverage() (float64, error) {
+	s, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	var l float64
+	_, err = fmt.Sscan(string(s), &l)
+	return l, err
 }
