@@ -119,7 +119,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func TestLongBodies(t *testing.T) { both(t, testLongBodies) }
 
 func testLongBodies(t *testing.T, protocol exchange.Protocol) {
-	const size = 64 << 20
+	const size = 24 << 20
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
 	req, _ := http.NewRequest("POST", "http://"+front+"/", io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), size))

@@ -174,6 +174,7 @@ func (t *stream) abandon() {
 		t.ending = true
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
+	t.count()
 	t.record.Aborted = "panic"
 	t.observed(outcome)
 }
