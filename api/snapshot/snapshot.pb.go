@@ -1415,7 +1415,10 @@ type Limit struct {
 	// Absent: none.
 	Penalty *Penalty `protobuf:"bytes,14,opt,name=penalty,proto3" json:"penalty,omitempty"`
 	// In the place of window_seconds, FixedWindow only.
-	Calendar      *Calendar `protobuf:"bytes,15,opt,name=calendar,proto3" json:"calendar,omitempty"`
+	Calendar *Calendar `protobuf:"bytes,15,opt,name=calendar,proto3" json:"calendar,omitempty"`
+	// Tokens are taken from the store ahead of need; TokenBucket with scope Cluster
+	// and without penalty only.
+	Leased        bool `protobuf:"varint,16,opt,name=leased,proto3" json:"leased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1553,6 +1556,13 @@ func (x *Limit) GetCalendar() *Calendar {
 		return x.Calendar
 	}
 	return nil
+}
+
+func (x *Limit) GetLeased() bool {
+	if x != nil {
+		return x.Leased
+	}
+	return false
 }
 
 // Windows that begin where a day, week or month does.
@@ -2408,7 +2418,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
 	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
-	"\x04kind\"\xf0\x04\n" +
+	"\x04kind\"\x88\x05\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -2425,7 +2435,8 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x04cost\x18\f \x01(\x04R\x04cost\x128\n" +
 	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\x123\n" +
 	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\x126\n" +
-	"\bcalendar\x18\x0f \x01(\v2\x1a.weir.snapshot.v1.CalendarR\bcalendar\"\xb7\x01\n" +
+	"\bcalendar\x18\x0f \x01(\v2\x1a.weir.snapshot.v1.CalendarR\bcalendar\x12\x16\n" +
+	"\x06leased\x18\x10 \x01(\bR\x06leased\"\xb7\x01\n" +
 	"\bCalendar\x129\n" +
 	"\x06period\x18\x01 \x01(\x0e2!.weir.snapshot.v1.Calendar.PeriodR\x06period\x12\x1b\n" +
 	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\"S\n" +

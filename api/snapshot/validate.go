@@ -118,6 +118,8 @@ func validateLimit(l *Limit) error {
 		return fmt.Errorf("algorithm is not set")
 	case (l.GetBurst() > 0) != (l.GetAlgorithm() == Algorithm_ALGORITHM_TOKEN_BUCKET):
 		return fmt.Errorf("burst is %d with algorithm %s", l.GetBurst(), l.GetAlgorithm())
+	case l.GetLeased() && (l.GetAlgorithm() != Algorithm_ALGORITHM_TOKEN_BUCKET || l.GetScope() != Scope_SCOPE_CLUSTER || l.GetPenalty() != nil):
+		return fmt.Errorf("leased is set, which only a TokenBucket of scope Cluster without penalty can be")
 	case l.GetScope() == Scope_SCOPE_UNSPECIFIED:
 		return fmt.Errorf("scope is not set")
 	case l.GetOnMissingKey() == OnMissingKey_ON_MISSING_KEY_UNSPECIFIED:

@@ -21,6 +21,8 @@ const (
 	FeatureRateLimit2 = "ratelimit/v2"
 	// FeatureConcurrency is limits of requests in progress.
 	FeatureConcurrency = "ratelimit/concurrency"
+	// FeatureLeased is tokens that are taken from the store ahead of need.
+	FeatureLeased = "ratelimit/leased"
 	// FeaturePenalty is bans after denials.
 	FeaturePenalty = "ratelimit/penalty"
 	// FeatureCalendar is windows of the calendar.
@@ -50,6 +52,9 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 		}
 		if l.GetAlgorithm() == snapshot.Algorithm_ALGORITHM_CONCURRENCY {
 			out = append(out, FeatureConcurrency)
+		}
+		if l.GetLeased() {
+			out = append(out, FeatureLeased)
 		}
 		if l.GetCalendar() != nil {
 			out = append(out, FeatureCalendar)

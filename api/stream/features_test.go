@@ -135,6 +135,7 @@ func TestRateLimitFeatures(t *testing.T) {
 		"overrides":   {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"calendar":    {limit(func(l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{} }), []string{FeatureCalendar, FeatureRateLimit}},
 		"concurrency": {limit(func(l *snapshot.Limit) { l.Algorithm = snapshot.Algorithm_ALGORITHM_CONCURRENCY }), []string{FeatureConcurrency, FeatureRateLimit}},
+		"leased":      {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureLeased, FeatureRateLimit}},
 		"penalty":     {limit(func(l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }), []string{FeaturePenalty, FeatureRateLimit}},
 		"query":       {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: "q"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"cookie":      {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: "c"}}), []string{FeatureRateLimit, FeatureRateLimit2}},

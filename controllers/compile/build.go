@@ -119,6 +119,7 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 	out.Cost = b.cost(out)
 	out.Overrides = b.overrides(out, order)
 	out.Penalty = b.penalty()
+	out.Leased = b.leased(out)
 	return out
 }
 

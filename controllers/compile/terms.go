@@ -64,6 +64,28 @@ func (b *limitBuilder) calendar() *snapshot.Calendar {
 	}
 }
 
+// leaseRate is how many per second make leases worth while.
+const leaseRate = 100
+
+// leased reports whether tokens are taken from the store ahead of need.
+func (b *limitBuilder) leased(out *snapshot.Limit) bool {
+	possible := out.GetAlgorithm() == snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET && out.GetScope() == snapshot.Scope_SCOPE_CLUSTER
+	switch b.spec.Accuracy {
+	case v1alpha1.AccuracyExact:
+		return false
+	case v1alpha1.AccuracyLeased:
+		if !possible {
+			b.invalid("accuracy", "Only tokens that the store counts can be leased: set algorithm to TokenBucket and scope to Cluster, or accuracy to Exact or Auto.")
+		}
+		if out.GetPenalty() != nil {
+			b.invalid("accuracy", "Denials that a penalty counts have to reach the store each time: remove penalty, or set accuracy to Exact or Auto.")
+		}
+		return true
+	default:
+		return possible && out.GetPenalty() == nil && out.GetLimit() >= leaseRate*max(1, out.GetWindowSeconds())
+	}
+}
+
 // cost of a request; 0, which means 1, where there is none to speak of.
 func (b *limitBuilder) cost(out *snapshot.Limit) uint64 {
 	if b.spec.Cost == nil || b.spec.Cost.Request == nil || *b.spec.Cost.Request == 1 {

@@ -58,7 +58,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 		set  bool
 		name string
 	}{
-		{l.Accuracy == v1alpha1.AccuracyLeased, "accuracy"},
 		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
 		{l.Replays == v1alpha1.ReplaysFree, "replays"},
 	} {

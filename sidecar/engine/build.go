@@ -92,6 +92,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 			return refusePolicy(name, "store %q is not in the snapshot.", p.GetStore())
 		}
 		env.Store = s.ratelimit()
+		env.Leases = func(id string) ratelimit.Leases { return s.leasesOf(id, b.e.now) }
 		env.Denials = func(id string) ratelimit.Denials { return b.e.tables.Denials(id, s.redis) }
 	} else if hasClusterScope(p) {
 		return refusePolicy(name, "A limit has scope Cluster, but the policy names no store.")

@@ -33,6 +33,7 @@ func (b *build) commit() {
 // retire closes a store once the requests that still use it are through. One that
 // is not there any more has no breaker that could be open.
 func (e *Engine) retire(s *sharedStore) {
+	s.forget(func(string) bool { return false })
 	e.retired[s.redis] = time.AfterFunc(retireAfter, func() {
 		e.mu.Lock()
 		delete(e.retired, s.redis)
@@ -56,7 +57,11 @@ func (b *build) abandon() {
 
 // prune forgets counters of limits that the program does not have.
 func (e *Engine) prune() {
-	e.tables.Retain(func(id string) bool { return e.limits[id] })
+	keep := func(id string) bool { return e.limits[id] }
+	e.tables.Retain(keep)
+	for _, s := range e.stores {
+		s.forget(keep)
+	}
 	for id := range e.shadows {
 		if !e.limits[id] {
 			delete(e.shadows, id)
@@ -75,6 +80,7 @@ func (e *Engine) Close() {
 		stores = append(stores, s)
 	}
 	for _, s := range e.stores {
+		s.forget(func(string) bool { return false })
 		if s.redis != nil {
 			stores = append(stores, s.redis)
 		}

@@ -72,6 +72,7 @@ type Engine struct {
 	program atomic.Pointer[program]
 	ready   chan struct{}
 	tables  *memory.Store
+	now     func() int64 // monotonic, µs
 
 	mu      sync.Mutex
 	closed  bool
@@ -99,23 +100,26 @@ type program struct {
 
 // New returns an engine without a program. It must be closed.
 func New(opts Options) *Engine {
-	return &Engine{
+	start := time.Now()
+	e := &Engine{
+		now:     func() int64 { return time.Since(start).Microseconds() },
 		opts:    opts,
 		ready:   make(chan struct{}),
-		tables:  memory.New(memory.Options{}),
 		stores:  map[string]*sharedStore{},
 		retired: map[*redis.Store]*time.Timer{},
 		secrets: map[string]*stream.StoreCredentials{},
 		peers:   map[string]*atomic.Uint32{},
 		shadows: map[string]*atomic.Uint64{},
 	}
+	e.tables = memory.New(memory.Options{Swept: e.sweepLeases})
+	return e
 }
 
 // Features are what this engine can enforce, for Hello.
 func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureProxy,
-		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
+		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
 		stream.FeatureUpgrade,
 	}
 }

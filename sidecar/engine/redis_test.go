@@ -183,3 +183,32 @@ func TestWithoutRedis(t *testing.T) {
 		}
 	}
 }
+
+// TestLeasedOverTwoSidecars: tokens that two sidecars take ahead are within the bound,
+// and are not lost with an edit of the policy.
+func TestLeasedOverTwoSidecars(t *testing.T) {
+	server := redistest.Start(t)
+	snap := func(limit uint64) *snapshot.Snapshot {
+		s := clusterPolicy(limit, server.Addr)
+		l := s.RateLimitPolicies[0].Limits[0]
+		l.WindowSeconds, l.Algorithm, l.Burst, l.Leased = 1, snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET, 50, true
+		return s
+	}
+	engines := []*engine.Engine{open(t), open(t)}
+	for _, e := range engines {
+		apply(t, e, snap(1000))
+	}
+	start := time.Now()
+	admitted := 0
+	for i := range 2000 {
+		if serve(t, engines[i%2], 8080, get("/", "a")) == 200 {
+			admitted++
+		}
+		if i == 1000 {
+			apply(t, engines[0], snap(999))
+		}
+	}
+	if most := 50 + int(1000*time.Since(start).Seconds()) + 2*50 + 1; admitted > most || admitted < 25 {
+		t.Errorf("admitted %d, at most %d are possible", admitted, most)
+	}
+}

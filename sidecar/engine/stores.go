@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,6 +16,7 @@ import (
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/store/lease"
 	"weir.dev/weir/sidecar/store/redis"
 )
 
@@ -28,6 +31,8 @@ const maxAddresses = 64
 type sharedStore struct {
 	name  string
 	redis *redis.Store
+	// leases are of its limits, by <policy>/<limit>.
+	leases map[string]*lease.Table
 	// config and prefix say what it is connected to.
 	config *snapshot.Redis
 	prefix string
@@ -38,6 +43,42 @@ type sharedStore struct {
 // same reports whether the connection serves opts and config as well.
 func (s *sharedStore) same(opts redis.Options, config *snapshot.Redis) bool {
 	return s != nil && s.redis != nil && s.secret == opts.NeedCredentials && s.prefix == opts.KeyPrefix && proto.Equal(s.config, config)
+}
+
+// leasesOf returns the leases of a limit, the same for each call.
+func (s *sharedStore) leasesOf(id string, now func() int64) *lease.Table {
+	t := s.leases[id]
+	if t == nil {
+		if s.leases == nil {
+			s.leases = map[string]*lease.Table{}
+		}
+		t = lease.New(now, s.redis.Tokens(id))
+		s.leases[id] = t
+	}
+	return t
+}
+
+// forget gives back the leases of all limits but those for which keep is true.
+func (s *sharedStore) forget(keep func(id string) bool) {
+	for id, t := range s.leases {
+		if !keep(id) {
+			t.Close()
+			delete(s.leases, id)
+		}
+	}
+}
+
+// sweepLeases lets go of keys that nobody asks for.
+func (e *Engine) sweepLeases() {
+	e.mu.Lock()
+	var all []*lease.Table
+	for _, s := range e.stores {
+		all = slices.AppendSeq(all, maps.Values(s.leases))
+	}
+	e.mu.Unlock()
+	for _, t := range all {
+		t.Sweep()
+	}
 }
 
 func (s *sharedStore) ratelimit() ratelimit.Store {

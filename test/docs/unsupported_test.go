@@ -23,7 +23,6 @@ var unsupported = map[string]string{
 	"spec.limits[].key[].jwtClaim":        `{limits: [{name: a, limit: 1, window: 1s, key: [{jwtClaim: {provider: p, claim: sub}}]}]}`,
 	"spec.limits[].key[].thriftHeader":    `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftHeader: h}]}]}`,
 	"spec.limits[].key[].thriftField":     `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftField: "1"}]}]}`,
-	"spec.limits[].accuracy":              `{limits: [{name: a, limit: 1, window: 1s, algorithm: TokenBucket, accuracy: Leased}]}`,
 	"spec.limits[].cost.responseHeader":   `{limits: [{name: a, limit: 9, window: 1s, cost: {responseHeader: X-Cost}}]}`,
 	"spec.limits[].replays":               `{limits: [{name: a, limit: 1, window: 1s, replays: Free}]}`,
 	"spec.response.thrift.exceptionCode":  `{response: {thrift: {exceptionCode: 7}}}`,

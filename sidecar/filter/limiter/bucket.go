@@ -12,16 +12,20 @@ const slack = 1e-3
 // relative to the last request and not as an absolute time: doubles are a
 // millionth of a microsecond apart there, so that rates of a million per second
 // are exact.
-func (r *Rule) takeBucket(s *State, now int64, spend bool) (d Decision, healed bool) {
+func (r *Rule) takeBucket(s *State, now int64, spend bool, want uint64) (d Decision, healed bool) {
 	t := r.Interval()
 	tau := float64(r.burst) * t
+	ceiling := tau
+	if r.leased {
+		ceiling += Reserve
+	}
 	level := math.Max(s.level-float64(now-s.at), 0)
 	if s.at < 0 {
 		level = 0
 	}
-	if level > tau {
-		level, healed = tau, true
-		s.at, s.level = now, tau
+	if level > ceiling {
+		level, healed = ceiling, true
+		s.at, s.level = now, ceiling
 	}
 	need := float64(r.cost) * t
 	d = Decision{Allowed: level+need <= tau+slack}
@@ -35,6 +39,13 @@ func (r *Rule) takeBucket(s *State, now int64, spend bool) (d Decision, healed b
 		d.Retry = max(1, int64(math.Ceil(level+need-tau-slack)))
 	}
 	d.Reset = int64(math.Ceil(level))
+	if spend && r.leased && want > 0 {
+		if room := math.Floor((ceiling-level)/t + 1e-6); room >= 1 {
+			d.Lease = Lease{N: uint64(min(float64(want), math.Ceil(room/2))), Level: int64(math.Ceil(level * 1000))}
+			level += float64(d.Lease.N) * t
+			s.at, s.level, healed = now, level, true
+		}
+	}
 	return d, healed
 }
 

@@ -26,6 +26,8 @@ type Op struct {
 	Shadow bool
 	// Penalty may be nil.
 	Penalty *Penalty
+	// Want is how many tokens to lease besides, with a leased Rule.
+	Want uint64
 	// Decision is set by the store.
 	Decision Decision
 }

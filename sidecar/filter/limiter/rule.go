@@ -40,6 +40,7 @@ type Rule struct {
 	window    int64 // µs
 	cost      uint64
 	calendar  *Calendar // FixedWindow only; window is that of its longest period
+	leased    bool      // TokenBucket only
 }
 
 // NewRule checks and makes a rule, under which a request costs 1. The burst counts
@@ -151,6 +152,8 @@ type Decision struct {
 	Reset int64
 	// Receipt tells Refund what was spent.
 	Receipt int64
+	// Lease is what was granted besides, see Rule.Lease.
+	Lease Lease
 }
 
 // State of one key under one rule. The zero value has seen no request.
@@ -187,7 +190,7 @@ func (r *Rule) Take(s *State, now int64, spend bool) Decision {
 	case SlidingWindow:
 		d, healed = r.takeSliding(&next, now, spend)
 	case TokenBucket:
-		d, healed = r.takeBucket(&next, now, spend)
+		d, healed = r.takeBucket(&next, now, spend, 0)
 	case Concurrency:
 		d = r.takeConcurrency(&next, spend)
 	default:

@@ -56,6 +56,7 @@ type limit struct {
 	penalty   *limiter.Penalty // may be nil
 	bans      Bans
 	denials   Denials
+	leases    Leases // may be nil
 	wouldDeny *atomic.Uint64
 	metrics   LimitMetrics
 }
@@ -149,6 +150,9 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	}
 	if c.shared {
 		c.denials = f.env.Denials(c.id)
+		if c.terms.rule.IsLeased() {
+			c.leases = f.env.Leases(c.id)
+		}
 	}
 	c.table = f.env.Table(c.id)
 	c.wouldDeny = f.env.WouldDeny(c.id)

@@ -52,6 +52,7 @@ func TestCompileRefuses(t *testing.T) {
 			l.Calendar = &snapshot.Calendar{Period: snapshot.Calendar_PERIOD_DAY, TimeZone: "UTC"}
 		}, `limits[0] "l": only a FixedWindow without a window has a calendar`},
 		"period":  {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{TimeZone: "UTC"} }, `limits[0] "l": calendar: period 0 is unknown`},
+		"leased":  {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Leased = true }, `limits[0] "l": only a TokenBucket with scope Cluster and without penalty can be leased`},
 		"penalty": {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }, `limits[0] "l": penalty: denials 0 is not between 1 and 1000000`},
 		"override's address": {func(p *snapshot.RateLimitPolicy, l *snapshot.Limit) {
 			l.Key = []*snapshot.KeyPart{clientIP(64)}

@@ -38,6 +38,8 @@ type hit struct {
 	spent bool
 	// held: the request is in progress until End.
 	held bool
+	// ask is for tokens, where leased.
+	ask limiter.Ask
 }
 
 func (f *Filter) scratch(x *exchange.Exchange) *scratch {
@@ -162,22 +164,24 @@ func (l *limit) take(key limiter.Key, r *limiter.Rule, spend bool) limiter.Decis
 	return d
 }
 
-// takeShared asks the store, unless it is known already that it denies, and does
-// what the failure policy says when it has no answer.
+// takeShared asks the store about what is not known here, and does what the failure
+// policy says when it has no answer.
 func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bool) {
 	for i := range s.hits {
 		h := &s.hits[i]
 		if !h.limit.shared {
 			continue
 		}
-		if d, ok := h.limit.denials.Get(h.key, &h.terms.rule, h.limit.penalty); ok {
-			h.d, h.decided, h.source = d, true, FromDenyCache
-			denied = denied || !h.limit.shadow
+		if h.known() {
+			denied = denied || !h.limit.shadow && !h.d.Allowed
 			continue
 		}
-		s.ops = append(s.ops, limiter.Op{ID: h.limit.id, Rule: &h.terms.rule, Key: h.key, Shadow: h.limit.shadow, Penalty: h.limit.penalty})
+		s.ops = append(s.ops, limiter.Op{
+			ID: h.limit.id, Rule: &h.terms.rule, Key: h.key, Shadow: h.limit.shadow, Penalty: h.limit.penalty, Want: h.ask.Want,
+		})
 	}
 	if denied || len(s.ops) == 0 {
+		s.unasked()
 		return denied, false
 	}
 	ctx := x.Context
@@ -185,6 +189,7 @@ func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bo
 		ctx = context.Background()
 	}
 	if err := f.store.Take(ctx, s.ops); err != nil {
+		s.unasked()
 		return f.failed(s)
 	}
 	op := 0
@@ -195,16 +200,58 @@ func (f *Filter) takeShared(x *exchange.Exchange, s *scratch) (denied, closed bo
 		}
 		h.d, h.decided, h.source = s.ops[op].Decision, true, FromStore
 		op++
-		if h.d.Allowed {
-			continue
-		}
-		denied = denied || !h.limit.shadow
-		// A denial that a penalty counts has to reach the store.
-		if h.d.Banned || h.limit.penalty == nil {
-			h.limit.denials.Put(h.key, &h.terms.rule, h.limit.penalty, h.d)
+		denied = denied || !h.limit.shadow && !h.d.Allowed
+	}
+	for i := range s.hits {
+		if h := &s.hits[i]; h.source == FromStore && h.decided {
+			h.learn(denied)
 		}
 	}
 	return denied, false
+}
+
+// known decides without the store, where there is a lease or a denial that holds.
+func (h *hit) known() bool {
+	l := h.limit
+	if l.leases != nil {
+		var ok bool
+		if h.d, h.ask, ok = l.leases.Take(h.key, &h.terms.rule); ok {
+			h.decided, h.source = true, FromLease
+			return true
+		}
+	}
+	d, ok := l.denials.Get(h.key, &h.terms.rule, l.penalty)
+	if ok {
+		h.d, h.decided, h.source = d, true, FromDenyCache
+	}
+	return ok
+}
+
+// unasked says that the store has not been asked, or has not answered.
+func (s *scratch) unasked() {
+	for i := range s.hits {
+		if h := &s.hits[i]; h.ask.Want > 0 {
+			h.limit.leases.Failed(h.key, h.ask)
+			h.ask.Want = 0
+		}
+	}
+}
+
+// learn keeps what the store's answer says about later requests.
+func (h *hit) learn(denied bool) {
+	l := h.limit
+	if h.ask.Want > 0 {
+		// Where another limit denies, nothing is granted, and nothing learned.
+		if denied && !l.shadow && h.d.Allowed && h.d.Lease.N == 0 {
+			l.leases.Failed(h.key, h.ask)
+		} else {
+			l.leases.Answered(h.key, &h.terms.rule, h.ask, h.d)
+		}
+	}
+	// A denial that a penalty counts has to reach the store.
+	if !h.d.Allowed && (h.d.Banned || l.penalty == nil) {
+		l.denials.Put(h.key, &h.terms.rule, l.penalty, h.d)
+	}
 }
 
 func (f *Filter) failed(s *scratch) (denied, closed bool) {
@@ -231,15 +278,19 @@ func (f *Filter) failed(s *scratch) (denied, closed bool) {
 	return f.takeLocal(s, true, FromFallback), false
 }
 
-// refund gives back what tables have counted of a request that is denied.
+// refund gives back what tables and leases have counted of a request that is denied.
 func (s *scratch) refund() {
 	for i := range s.hits {
 		h := &s.hits[i]
-		if !h.spent {
+		switch {
+		case h.spent:
+			h.limit.table.Refund(h.key, &h.rule, h.d.Receipt)
+			h.spent = false
+		case h.decided && h.source == FromLease && h.d.Allowed && !h.limit.shadow:
+			h.limit.leases.Return(h.key, &h.terms.rule)
+		default:
 			continue
 		}
-		h.limit.table.Refund(h.key, &h.rule, h.d.Receipt)
-		h.spent = false
 		h.d.Remaining += h.rule.Cost()
 		h.d.Retry = 0
 	}

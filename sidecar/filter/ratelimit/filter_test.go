@@ -90,10 +90,12 @@ type sharedStore struct {
 	w     *world
 	away  bool
 	calls int
+	last  []limiter.Op
 }
 
 func (s *sharedStore) Take(_ context.Context, ops []limiter.Op) error {
 	s.calls++
+	s.last = append(s.last[:0], ops...)
 	if s.away {
 		return limiter.ErrUnavailable
 	}
@@ -419,5 +421,5 @@ func TestLabels(t *testing.T) {
 	for s := ratelimit.FromMemory; s <= ratelimit.FromMissingKey; s++ {
 		names = append(names, s.String())
 	}
-	want(t, strings.Join(names, " "), "allowed denied would_deny memory store fallback fail_open fail_closed deny_cache ban missing_key")
+	want(t, strings.Join(names, " "), "allowed denied would_deny memory store fallback fail_open fail_closed deny_cache lease ban missing_key")
 }

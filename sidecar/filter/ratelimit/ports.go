@@ -38,6 +38,17 @@ type Denials interface {
 	Put(key limiter.Key, r *limiter.Rule, p *limiter.Penalty, d limiter.Decision)
 }
 
+// Leases spends tokens of one limit that the store has granted ahead. See lease.Table.
+type Leases interface {
+	// Take decides where known is true. Else the store is asked, and Answered or
+	// Failed called.
+	Take(key limiter.Key, r *limiter.Rule) (d limiter.Decision, ask limiter.Ask, known bool)
+	Answered(key limiter.Key, r *limiter.Rule, ask limiter.Ask, d limiter.Decision)
+	Failed(key limiter.Key, ask limiter.Ask)
+	// Return takes back what Take has allowed.
+	Return(key limiter.Key, r *limiter.Rule)
+}
+
 // Outcome is what a limit said.
 type Outcome uint8
 
@@ -70,6 +81,8 @@ const (
 	FailedClosed
 	// FromDenyCache: what the store has denied until a time that has not come.
 	FromDenyCache
+	// FromLease: tokens that the store has granted ahead.
+	FromLease
 	// FromBan: the limit's penalty holds.
 	FromBan
 	// FromMissingKey: onMissingKey Deny.
@@ -78,7 +91,7 @@ const (
 
 // String is the source as a metric's label.
 func (s Source) String() string {
-	return [...]string{"memory", "store", "fallback", "fail_open", "fail_closed", "deny_cache", "ban", "missing_key"}[s]
+	return [...]string{"memory", "store", "fallback", "fail_open", "fail_closed", "deny_cache", "lease", "ban", "missing_key"}[s]
 }
 
 // Metrics gives out the counters of a limit, once for each compiled filter.
@@ -91,7 +104,7 @@ type LimitMetrics interface {
 	Decided(o Outcome, s Source)
 }
 
-// Env is what a filter works with; every member but Store, Denials and Metrics is needed.
+// Env is what a filter works with; every member but Store, Denials, Leases and Metrics is needed.
 type Env struct {
 	Namespace string
 	// Slot of the exchange's state that is the filter's.
@@ -106,6 +119,8 @@ type Env struct {
 	// Denials likewise, of this Store: another one knows nothing of them. It is
 	// needed with a Store.
 	Denials func(id string) Denials
+	// Leases likewise.
+	Leases func(id string) Leases
 	// WouldDeny returns a shadow limit's count, the same for each call.
 	WouldDeny func(id string) *atomic.Uint64
 	// Peers is how many ready pods share the policy; 0 counts as 1.

@@ -50,6 +50,13 @@ func makeTerms(l *snapshot.Limit, c *limiter.Calendar, limit, burst uint64) (ter
 	if t.rule, err = t.rule.Costing(max(1, l.GetCost())); err != nil {
 		return terms{}, err
 	}
+	if l.GetLeased() {
+		// A denial that a penalty counts is known to the store only.
+		if a != limiter.TokenBucket || l.GetScope() != snapshot.Scope_SCOPE_CLUSTER || l.GetPenalty() != nil {
+			return terms{}, fmt.Errorf("only a TokenBucket with scope Cluster and without penalty can be leased")
+		}
+		t.rule = t.rule.Leased()
+	}
 	t.item = fmt.Sprintf(`"%s";q=%d;w=%d`, l.GetName(), limit, t.rule.Window()/1e6)
 	if a == limiter.TokenBucket {
 		t.item += fmt.Sprintf(";weir-burst=%d", burst)

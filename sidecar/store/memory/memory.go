@@ -24,6 +24,8 @@ type Options struct {
 	// Now is the time in µs since limiter.Epoch; it must not go back. nil: the
 	// monotonic clock.
 	Now func() int64
+	// Swept is called after each sweep; nil: nobody is.
+	Swept func()
 }
 
 // Store holds a table for each limit. Safe for concurrent use.
@@ -121,6 +123,9 @@ func (s *Store) sweep() {
 		case <-tick.C:
 			for _, t := range s.all() {
 				t.Sweep()
+			}
+			if s.opts.Swept != nil {
+				s.opts.Swept()
 			}
 		}
 	}

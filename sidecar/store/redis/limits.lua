@@ -5,10 +5,10 @@
 -- of one slot in a cluster.
 -- ARGV: 'take', 'refund' or 'beat', the caller's id, then for each limit: algorithm, limit, window in µs,
 -- burst, 1 for a shadow (take) or the receipt (refund), the cost, the penalty's
--- denials (0: none), window and ban in µs, and of a calendar where four windows
--- begin (else empty).
+-- denials (0: none), window and ban in µs, and last, of a calendar where four windows
+-- begin, of a lease how many tokens are wanted (else empty).
 -- Reply to take: for each limit `allowed remaining retry reset receipt `, allowed
--- being 2 for a ban, in one string, since numbers in replies lose their fraction and
+-- being 2 for a ban, and for a lease `granted level `, in one string, since numbers in replies lose their fraction and
 -- times are in µs. For beat, see there.
 local t = redis.call('TIME')
 local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0)
@@ -73,20 +73,36 @@ local function sliding(raw, limit, window, burst, cost, spend)
   return allowed, max(limit - sum, 0), retry, reset, j, value, (j + 17) * width - now
 end
 
-local function bucket(raw, limit, window, burst, cost, spend)
+-- What is granted ahead of its time at the most, see limiter.Reserve.
+local RESERVE = 25000
+
+local function bucket(raw, limit, window, burst, cost, spend, lease)
   local T = window / limit
   local tau = burst * T
+  local want = tonumber(lease)
+  local ceiling = want and tau + RESERVE or tau
   local at, level = string.match(raw or '', '^T(%d+) (.+)$')
   level = at and max(tonumber(level) - (now - tonumber(at)), 0) or 0
-  local healed = level > tau
-  level = min(level, tau)
+  local healed = level > ceiling
+  level = min(level, ceiling)
   local need = cost * T
   local allowed = level + need <= tau + SLACK
   if allowed and spend then level = level + need end
-  local value = (allowed and spend or healed) and string.format('T%.0f %.17g', now, level) or nil
   local remaining, retry = floor(max((tau - level + SLACK) / T, 0)), 0
   if remaining < cost then retry = max(1, ceil(level + need - tau - SLACK)) end
-  return allowed, remaining, retry, ceil(level), now + floor(level), value, level
+  local reset, receipt, granted = ceil(level), now + floor(level), nil
+  if want then
+    local room, before = floor((ceiling - level) / T + 1e-6), ceil(level * 1000)
+    granted = '0 0 '
+    if spend and want > 0 and room >= 1 then
+      local n = min(want, ceil(room / 2))
+      granted = string.format('%.0f %.0f ', n, before)
+      level = level + n * T
+      healed = true
+    end
+  end
+  local value = (allowed and spend or healed) and string.format('T%.0f %.17g', now, level) or nil
+  return allowed, remaining, retry, reset, receipt, value, level, granted
 end
 
 -- span is where the window around now begins and ends. A caller whose clock is far
@@ -133,7 +149,7 @@ end
 
 -- HOLD is how long what a caller holds counts after its last sign of life.
 local HOLD = 8000000
-local CONCURRENCY = 4
+local BUCKET, CONCURRENCY = 2, 4
 
 -- holders adds up what callers hold, and what of it the caller does itself.
 local function holders(key)
@@ -288,9 +304,9 @@ end
 local reply = {}
 for i = 1, limits do
   local spend = arg(i, 5) == 1 or not denied
-  local allowed, remaining, retry, reset, receipt, value, ttl
+  local allowed, remaining, retry, reset, receipt, value, ttl, granted
   if bans[i] == 0 then
-    allowed, remaining, retry, reset, receipt, value, ttl = decide(i, raws[i], spend)
+    allowed, remaining, retry, reset, receipt, value, ttl, granted = decide(i, raws[i], spend)
     if value then set(KEYS[i], value, ttl) end
     if not allowed and ban_keys[i] then bans[i] = strike(ban_keys[i], arg(i, 7), arg(i, 8), arg(i, 9)) end
   end
@@ -299,5 +315,6 @@ for i = 1, limits do
   else
     reply[i] = string.format('%d %.0f %.0f %.0f %.0f ', allowed and 1 or 0, remaining, retry, reset, receipt)
   end
+  if arg(i, 1) == BUCKET and calendar(i) ~= '' then reply[i] = reply[i] .. (granted or '0 0 ') end
 end
 return table.concat(reply)

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -52,6 +53,11 @@ func (s *Store) drain() {
 
 func (s *Store) finish(c *call, err error) {
 	c.err = err
+	if c.then != nil {
+		c.then(c.ops, err)
+		s.calls.Put(c)
+		return
+	}
 	if c.state.CompareAndSwap(callPending, callFinished) {
 		c.done <- struct{}{}
 		return
@@ -271,11 +277,14 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 		} else {
 			args = append(args, 0, 0, 0)
 		}
-		edges := ""
-		if c := op.Rule.Calendar(); c != nil {
-			edges = c.Edges(s.now())
+		extra := ""
+		switch c := op.Rule.Calendar(); {
+		case c != nil:
+			extra = c.Edges(s.now())
+		case op.Rule.IsLeased():
+			extra = strconv.FormatUint(op.Want, 10)
 		}
-		args = append(args, edges)
+		args = append(args, extra)
 	}
 	return keys, args
 }

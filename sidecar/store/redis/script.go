@@ -48,6 +48,15 @@ func (st *step) decode() error {
 			Reset:     n[3],
 			Receipt:   n[4],
 		}
+		if !st.ops[i].Rule.IsLeased() {
+			continue
+		}
+		for k := range n[:2] {
+			if n[k], text, err = number(text); err != nil {
+				return err
+			}
+		}
+		st.ops[i].Decision.Lease = limiter.Lease{N: uint64(n[0]), Level: n[1]}
 	}
 	return nil
 }

@@ -80,10 +80,13 @@ func TestScriptIsTheCore(t *testing.T) {
 			at(t, s, now)
 			s.now = func() int64 { return now + skew }
 			ops := []limiter.Op{{ID: id, Rule: &r, Key: key(1), Penalty: penalty}}
+			if r.IsLeased() && penalty == nil {
+				ops[0].Want = rapid.Uint64Range(0, 9).Draw(t, "want")
+			}
 			if err := s.Take(context.Background(), ops); err != nil {
 				t.Fatal(err)
 			}
-			if d = decide(&r, penalty, &state, &bans, now); d.Allowed {
+			if d = decide(&ops[0], &state, &bans, now); d.Allowed {
 				receipts = append(receipts, d.Receipt)
 			}
 			if diff := cmp.Diff(d, ops[0].Decision); diff != "" {
@@ -95,15 +98,20 @@ func TestScriptIsTheCore(t *testing.T) {
 }
 
 // decide is what the core says, penalty first.
-func decide(r *limiter.Rule, p *limiter.Penalty, state, bans *limiter.State, now int64) limiter.Decision {
-	if p == nil {
-		return r.Take(state, now, true)
+func decide(op *limiter.Op, state, bans *limiter.State, now int64) limiter.Decision {
+	p := op.Penalty
+	if p != nil {
+		if left := p.Banned(bans, now); left > 0 {
+			return limiter.BannedFor(left)
+		}
 	}
-	if left := p.Banned(bans, now); left > 0 {
-		return limiter.BannedFor(left)
+	var d limiter.Decision
+	if op.Rule.IsLeased() {
+		d = op.Rule.Lease(state, now, op.Want)
+	} else {
+		d = op.Rule.Take(state, now, true)
 	}
-	d := r.Take(state, now, true)
-	if !d.Allowed {
+	if !d.Allowed && p != nil {
 		if left := p.Strike(bans, now); left > 0 {
 			return limiter.BannedFor(left)
 		}
@@ -146,6 +154,9 @@ func drawRule(t *rapid.T) limiter.Rule {
 	}
 	if r, err = r.Costing(rapid.Uint64Range(1, min(3, capacity)).Draw(t, "cost")); err != nil {
 		t.Fatal(err)
+	}
+	if a == limiter.TokenBucket && rapid.Bool().Draw(t, "leased") {
+		r = r.Leased()
 	}
 	return r
 }

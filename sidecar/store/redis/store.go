@@ -146,6 +146,13 @@ func (s *Store) SetCredentials(c Credentials) {
 // Close ends all connections; Take fails from then on.
 func (s *Store) Close() {
 	s.once.Do(func() {
+		// What is to be given back goes first.
+		for range 20 {
+			if len(s.queue) == 0 || s.state.Load() != closed {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		s.state.Store(open)
 		s.cancel()
 	})
@@ -194,12 +201,14 @@ func (s *Store) ask(ctx context.Context, ops []limiter.Op) error {
 	return nil
 }
 
-// Release gives back the permit of a request that is over, whose op Take has allowed.
-// It does not wait.
+// Release gives back the permit of a request that is over, or tokens, whose op Take
+// has allowed. It does not wait.
 func (s *Store) Release(op limiter.Op) {
-	s.permits.release(&op)
+	if concurrent(op) {
+		s.permits.release(&op)
+	}
 	c := s.calls.Get().(*call)
-	c.ops, c.err, c.release = append(c.ops[:0], op), nil, true
+	c.ops, c.err, c.release, c.then = append(c.ops[:0], op), nil, true, nil
 	c.state.Store(callAbandoned)
 	if s.state.Load() != closed {
 		s.permits.released(c.ops, limiter.ErrUnavailable)
@@ -254,10 +263,12 @@ type call struct {
 	ops []limiter.Op
 	// release: the ops are given back, and nobody waits.
 	release bool
-	err     error
-	done    chan struct{}
-	timer   *time.Timer
-	state   atomic.Uint32
+	// then is told of the answer in the place of somebody who waits.
+	then  func(ops []limiter.Op, err error)
+	err   error
+	done  chan struct{}
+	timer *time.Timer
+	state atomic.Uint32
 }
 
 const (
@@ -284,6 +295,6 @@ func newCall() *call {
 
 func (c *call) load(ops []limiter.Op) {
 	c.ops = append(c.ops[:0], ops...)
-	c.err, c.release = nil, false
+	c.err, c.release, c.then = nil, false, nil
 	c.state.Store(callPending)
 }
