@@ -34,6 +34,8 @@ type Exchange struct {
 	Protocol string
 	// GRPC: the request is a gRPC call.
 	GRPC bool
+	// Hits is how many requests x stands for, where a protocol has that; 0: one.
+	Hits uint64
 	// Trace is the request's place in a trace, zero where nothing is traced.
 	Trace Trace
 	// Method of the request, as sent.

@@ -63,15 +63,9 @@ func addIETF(x *exchange.Exchange, s *scratch) {
 	}
 }
 
-// addXRateLimit adds the three fields, which have room for one limit: that which has
-// denied, else that with the least left, and of equals that with the longest t.
+// addXRateLimit adds the three fields, which have room for one limit.
 func addXRateLimit(x *exchange.Exchange, s *scratch) {
-	var tightest *hit
-	for i := range s.hits {
-		if h := &s.hits[i]; h.limit.visible && h.decided && (tightest == nil || h.tighter(tightest)) {
-			tightest = h
-		}
-	}
+	tightest := s.tightest()
 	if tightest == nil {
 		return
 	}
@@ -81,6 +75,18 @@ func addXRateLimit(x *exchange.Exchange, s *scratch) {
 	x.Add(fieldXRemaining, s.buf)
 	s.buf = strconv.AppendInt(s.buf[:0], tightest.seconds(), 10)
 	x.Add(fieldXReset, s.buf)
+}
+
+// tightest is the limit that shows and has denied, else that with the least left, and
+// of equals that with the longest t; nil where none shows.
+func (s *scratch) tightest() *hit {
+	var tightest *hit
+	for i := range s.hits {
+		if h := &s.hits[i]; h.limit.visible && h.decided && (tightest == nil || h.tighter(tightest)) {
+			tightest = h
+		}
+	}
+	return tightest
 }
 
 func (h *hit) tighter(than *hit) bool {

@@ -66,8 +66,8 @@ func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 		return exchange.Continue
 	}
 	s := f.scratch(x)
-	if l := f.collect(x, s); l != nil {
-		return f.denyMissing(x, l)
+	if l, deny := f.collect(x, s); l != nil {
+		return deny(f, x, l)
 	}
 	if len(s.hits) == 0 {
 		return exchange.Continue
@@ -93,9 +93,9 @@ func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 	return exchange.Continue
 }
 
-// collect finds the limits that hold, with their keys. It returns the limit whose
-// missing key is an error.
-func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
+// collect finds the limits that hold, with their keys. It returns the limit that
+// denies without a decision, and what answers for it.
+func (f *Filter) collect(x *exchange.Exchange, s *scratch) (*limit, func(*Filter, *exchange.Exchange, *limit) exchange.Verdict) {
 	for i := range f.limits {
 		l := &f.limits[i]
 		rule, ok := l.match.Match(x, &s.params)
@@ -111,7 +111,7 @@ func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
 			continue
 		case keyDeny:
 			if !l.shadow {
-				return l
+				return l, (*Filter).denyMissing
 			}
 			l.wouldDeny.Add(1)
 			l.decided(WouldDeny, FromMissingKey)
@@ -121,9 +121,19 @@ func (f *Filter) collect(x *exchange.Exchange, s *scratch) *limit {
 		if t.unlimited {
 			continue
 		}
+		if x.Hits > 1 {
+			if t = t.times(x.Hits); t == nil {
+				if !l.shadow {
+					return l, (*Filter).denyTooMany
+				}
+				l.wouldDeny.Add(1)
+				l.decided(WouldDeny, FromMemory)
+				continue
+			}
+		}
 		s.hits = append(s.hits, hit{limit: l, terms: t, key: k.key, rule: t.rule})
 	}
-	return nil
+	return nil, nil
 }
 
 // takeLocal asks the tables of the hits that are, or are not, shared and have no
