@@ -44,3 +44,15 @@ func TestMiniredisPermits(t *testing.T) {
 	s.Release(op)
 	eventually(t, "the permit is back", func() bool { return take(t, s, op)[0].Decision.Allowed })
 }
+
+func TestMiniredisLeases(t *testing.T) {
+	s := dial(t, options(miniredis.RunT(t).Addr()))
+	r := mustRule(t, limiter.TokenBucket, 1, 3600, 9).Leased()
+	d := take(t, s, limiter.Op{ID: "p/l", Rule: &r, Key: key(1), Want: 3})[0].Decision
+	if !d.Allowed || d.Lease.N != 3 {
+		t.Errorf("got %+v, want a lease of 3", d)
+	}
+	if d = take(t, s, limiter.Op{ID: "p/l", Rule: &r, Key: key(1)})[0].Decision; d.Remaining != 4 {
+		t.Errorf("%d remain, want 4", d.Remaining)
+	}
+}
