@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package limiter is the pure core of rate limiting: three algorithms over a
-// small state value, and the operation that stores carry out with them.
+// Package limiter is the pure core of rate limiting: four algorithms over a
+// small state value, penalties, leases, and the operation that stores carry out with them.
 //
 // In: a Rule, the State of one key, the time in microseconds. Out: a Decision and
 // the changed State. Nothing here reads a clock, locks, logs or allocates; the
@@ -17,8 +17,11 @@
 //     slot (W/16) too early.
 //   - TokenBucket (GCRA): never more than L+B in any window, for a burst of B; in
 //     the long run L per W, evenly.
-//   - FixedWindow: never more than L in a window aligned to 2020-01-01T00:00Z,
-//     which is up to 2L in one that straddles two.
+//   - FixedWindow: never more than L in a window aligned to 2020-01-01T00:00Z, or
+//     to the calendar of some time zone, which is up to 2L in one that straddles two.
+//   - Concurrency: never more than L that have been taken and not refunded.
+//   - A leased TokenBucket: never more than L + B + 2·L·H/W in any window, for the
+//     horizon H.
 //
 // A rule may change under a state: what was counted is kept and heals by
 // clamping, it is never reset. Only a change of algorithm begins afresh.

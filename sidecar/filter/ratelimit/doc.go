@@ -19,6 +19,12 @@
 //     of the values they read, so that a second field would be a way out.
 //     RFC 9110 section 5.3 lets a proxy join such fields into one; it then counts
 //     as that one value.
+//   - What is exempt is not looked at. Overrides give single keys other terms, under
+//     the same counter.
+//   - Leases decide without the store while tokens are held; a store's denial is
+//     remembered until its time. What a limit of concurrency lets through is given
+//     back at End, where it was taken from.
+//   - Denials can bring a ban, which the store shares.
 //   - A store that cannot decide is replaced by this pod's share of the limit
 //     (LocalFallback), or the limit passes (Open) or denies with 503 (Closed).
 //     Share and store count apart: each change from one to the other can admit up

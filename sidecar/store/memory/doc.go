@@ -10,6 +10,8 @@
 // one, and nobody is evicted for it, since a client that can make up keys would
 // have no limit then. Keys that count nothing any more are swept out.
 //
+// Besides it remembers what a store elsewhere has denied, until its time.
+//
 // Tables outlive the programs that use them: a swap of configuration resets
 // nothing. Nothing is written to disk.
 package memory

@@ -13,6 +13,11 @@
 // is refunded. No key holds a version of the configuration, so that a changed
 // limit goes on from what was counted.
 //
+// Bans lie beside the counter, as `{<hash>}:ban:…`, permits of requests in progress as
+// `{<hash>}:held:…`: a hash of who holds how many, and until when without a further
+// sign of life, which is sent in the background. Tokens are leased, and given back, in
+// the background too.
+//
 // Take never waits longer than the timeout. One call that exceeds it, or a broken
 // connection, opens the breaker: from then on Take fails at once, until a probe
 // in the background, at jittered intervals, has found the server answering in
