@@ -50,6 +50,8 @@ type Options struct {
 	// Applied is called by Apply with the proxy's settings of each snapshot that is
 	// taken, before it serves. It must not block.
 	Applied func(Proxy)
+	// Now is the time of counters in this process, see memory.Options; nil: the clock.
+	Now func() int64
 }
 
 // Proxy is what a snapshot says to the servers of ports. Zero: their default.
@@ -111,7 +113,7 @@ func New(opts Options) *Engine {
 		peers:   map[string]*atomic.Uint32{},
 		shadows: map[string]*atomic.Uint64{},
 	}
-	e.tables = memory.New(memory.Options{Swept: e.sweepLeases})
+	e.tables = memory.New(memory.Options{Now: opts.Now, Swept: e.sweepLeases})
 	return e
 }
 

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package match
+
+import (
+	"fmt"
+	"strings"
+
+	"weir.dev/weir/sidecar/exchange"
+)
+
+// Explain says of each rule why it does not cover x, in a few words: empty for one
+// that does. It is for people, not for the path of a request.
+func (m *Matcher) Explain(x *exchange.Exchange) []string {
+	var out []string
+	for i := range m.rules {
+		out = append(out, strings.Join(m.misses(&m.rules[i], x), "; "))
+	}
+	return out
+}
+
+func (m *Matcher) misses(r *rule, x *exchange.Exchange) []string {
+	var out []string
+	if !m.method(r, x.Method) {
+		out = append(out, fmt.Sprintf("the method %s is none of %s", x.Method, strings.Join(m.methods[r.methods.from:r.methods.to], ", ")))
+	}
+	var p Params
+	if !m.matchPaths(r, x, &p) {
+		out = append(out, fmt.Sprintf("the path %s is not %s", x.Path, m.describePath(r)))
+	}
+	for i := r.headers.from; i < r.headers.to; i++ {
+		one := &rule{headers: span{i, i + 1}}
+		if m.header(one, x.Request) {
+			continue
+		}
+		want := &m.headers[i]
+		if _, count := x.Request.Header(want.name); count == 0 {
+			out = append(out, fmt.Sprintf("the header %s is not sent", want.name))
+		} else {
+			out = append(out, fmt.Sprintf("the header %s is not %q", want.name, want.value))
+		}
+	}
+	return out
+}
+
+func (m *Matcher) describePath(r *rule) string {
+	var b strings.Builder
+	if r.path == prefix {
+		b.WriteString("below ")
+	}
+	for _, s := range m.segments[r.segments.from:r.segments.to] {
+		if s.param {
+			fmt.Fprintf(&b, "/{%s}", s.text)
+		} else {
+			b.WriteString("/" + s.text)
+		}
+	}
+	if r.segments.from == r.segments.to {
+		b.WriteString("/")
+	}
+	return b.String()
+}
