@@ -21,7 +21,8 @@ const (
 	FeatureRateLimit2 = "ratelimit/v2"
 	// FeatureConcurrency is limits of requests in progress.
 	FeatureConcurrency = "ratelimit/concurrency"
-	// FeatureLeased is tokens that are taken from the store ahead of need.
+	// FeatureLeased is tokens that are taken from the store ahead of need. A sidecar
+	// without it asks the store each time, which keeps the promise as well.
 	FeatureLeased = "ratelimit/leased"
 	// FeaturePenalty is bans after denials.
 	FeaturePenalty = "ratelimit/penalty"
@@ -52,9 +53,6 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 		}
 		if l.GetAlgorithm() == snapshot.Algorithm_ALGORITHM_CONCURRENCY {
 			out = append(out, FeatureConcurrency)
-		}
-		if l.GetLeased() {
-			out = append(out, FeatureLeased)
 		}
 		if l.GetCalendar() != nil {
 			out = append(out, FeatureCalendar)
@@ -101,6 +99,9 @@ func Wanted(s *snapshot.Snapshot) []string {
 	if hasSettings(s) {
 		out = append(out, FeatureProxy)
 	}
+	if hasLeases(s) {
+		out = append(out, FeatureLeased)
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -117,6 +118,9 @@ func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string)
 	cut := proto.CloneOf(s)
 	if !has(FeatureProxy) {
 		dropSettings(cut)
+	}
+	if !has(FeatureLeased) {
+		dropLeases(cut)
 	}
 	lacking, gone := map[string]bool{}, map[string]bool{}
 	for _, p := range cut.GetRateLimitPolicies() {
@@ -164,5 +168,19 @@ func dropSettings(s *snapshot.Snapshot) {
 	s.Proxy, s.Telemetry = nil, nil
 	for _, p := range s.GetPorts() {
 		p.Timeouts, p.MaxBodyBytes = nil, 0
+	}
+}
+
+func hasLeases(s *snapshot.Snapshot) bool {
+	return slices.ContainsFunc(s.GetRateLimitPolicies(), func(p *snapshot.RateLimitPolicy) bool {
+		return slices.ContainsFunc(p.GetLimits(), (*snapshot.Limit).GetLeased)
+	})
+}
+
+func dropLeases(s *snapshot.Snapshot) {
+	for _, p := range s.GetRateLimitPolicies() {
+		for _, l := range p.GetLimits() {
+			l.Leased = false
+		}
 	}
 }

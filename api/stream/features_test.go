@@ -135,7 +135,7 @@ func TestRateLimitFeatures(t *testing.T) {
 		"overrides":   {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"calendar":    {limit(func(l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{} }), []string{FeatureCalendar, FeatureRateLimit}},
 		"concurrency": {limit(func(l *snapshot.Limit) { l.Algorithm = snapshot.Algorithm_ALGORITHM_CONCURRENCY }), []string{FeatureConcurrency, FeatureRateLimit}},
-		"leased":      {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureLeased, FeatureRateLimit}},
+		"leased":      {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureRateLimit}},
 		"penalty":     {limit(func(l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }), []string{FeaturePenalty, FeatureRateLimit}},
 		"query":       {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: "q"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"cookie":      {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: "c"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
@@ -145,5 +145,20 @@ func TestRateLimitFeatures(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// TestLeasesAreCut: an old sidecar enforces a leased limit by asking each time.
+func TestLeasesAreCut(t *testing.T) {
+	whole := &snapshot.Snapshot{RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "p", Limits: []*snapshot.Limit{{Name: "l", Leased: true}}}},
+		Ports: []*snapshot.Port{{Number: 80, RateLimitPolicy: "p"}}}
+	if d := cmp.Diff([]string{FeatureLeased, FeatureRateLimit}, Wanted(whole)); d != "" {
+		t.Error(d)
+	}
+	got, lacking := Cut(whole, []string{FeatureRateLimit})
+	want := proto.CloneOf(whole)
+	want.RateLimitPolicies[0].Limits[0].Leased = false
+	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" || len(lacking) > 0 {
+		t.Errorf("left out %v (-want +got)\n%s", lacking, d)
 	}
 }

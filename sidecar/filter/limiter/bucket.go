@@ -15,10 +15,8 @@ const slack = 1e-3
 func (r *Rule) takeBucket(s *State, now int64, spend bool, want uint64) (d Decision, healed bool) {
 	t := r.Interval()
 	tau := float64(r.burst) * t
-	ceiling := tau
-	if r.leased {
-		ceiling += Reserve
-	}
+	// Also where nothing is leased: pods that lease may share the bucket.
+	ceiling := tau + Reserve
 	level := math.Max(s.level-float64(now-s.at), 0)
 	if s.at < 0 {
 		level = 0

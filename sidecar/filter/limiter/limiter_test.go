@@ -212,7 +212,7 @@ func TestStateHeals(t *testing.T) {
 		r.Take(&s, now, false)
 		end := r.window + r.window/Slots
 		if r.algorithm == TokenBucket {
-			end = int64(float64(r.burst)*r.Interval()) + 1
+			end = int64(float64(r.burst)*r.Interval()) + Reserve + 1
 		}
 		d := r.Take(&s, now+end, false)
 		want := r.limit

@@ -80,7 +80,8 @@ local function bucket(raw, limit, window, burst, cost, spend, lease)
   local T = window / limit
   local tau = burst * T
   local want = tonumber(lease)
-  local ceiling = want and tau + RESERVE or tau
+  -- Also where nothing is leased: others that lease may share the bucket.
+  local ceiling = tau + RESERVE
   local at, level = string.match(raw or '', '^T(%d+) (.+)$')
   level = at and max(tonumber(level) - (now - tonumber(at)), 0) or 0
   local healed = level > ceiling
