@@ -42,6 +42,9 @@ bench-http: ## Weir beside Envoy, nginx and HAProxy: CPU, latency, memory; BENCH
 	"$$dir/bench-http" --weir "$$dir/weir-sidecar" --envoy "$$envoy" \
 	  --version "$$(git describe --always --dirty 2>/dev/null || echo $(VERSION))" $(BENCH_FLAGS)
 
+test-envoy: ## A real Envoy asks Weir's rate limit service, with the configuration of docs/gateway.md
+	WEIR_TEST_ENVOY="$$(hack/bench/envoy.sh)" go test -count=1 -run TestEnvoy -v ./sidecar/rls/
+
 conformance-websocket: ## Autobahn's WebSocket suite, directly and through Weir (Python 2.7)
 	hack/conformance/autobahn.sh
 
@@ -89,4 +92,4 @@ fmt: ## Format the Go code
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down tour test e2e conformance-h2 bench-http conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
+.PHONY: demo demo-down tour test e2e conformance-h2 bench-http test-envoy conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help

@@ -28,6 +28,9 @@ func Register(r grpc.ServiceRegistrar, s Server) {
 	}, s)
 }
 
+// handle has the signature that grpc.MethodDesc asks for.
+//
+//nolint:revive // the context is second there.
 func handle(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 	r := &Request{}
 	if err := decode(r); err != nil {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command weir-sidecar is Weir's data plane: the container that is injected into
-// pods (proxy), the init container that redirects traffic to it (capture), and a
-// proxy that serves one compiled snapshot without an operator (--snapshot).
+// pods (proxy), the init container that redirects traffic to it (capture), a proxy
+// that serves one compiled snapshot without an operator (--snapshot), and the rate
+// limit service of gateways (rls).
 package main
 
 import (
@@ -61,7 +62,7 @@ With --snapshot it serves a file that weir compile has made, with no operator:
 		},
 	}
 	f.register(root)
-	root.AddCommand(proxyCommand(log, level), captureCommand(), drainCommand(),
+	root.AddCommand(proxyCommand(log, level), rlsCommand(log, level), captureCommand(), drainCommand(),
 		logLevelCommand(), dumpCommand(), versionCommand())
 	return root
 }

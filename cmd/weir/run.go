@@ -23,6 +23,7 @@ import (
 	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/sidecar/admin"
+	"weir.dev/weir/sidecar/rls"
 )
 
 type runFlags struct {
@@ -31,6 +32,7 @@ type runFlags struct {
 	redis     string
 	replicas  uint32
 	admin     string
+	rls       string
 	telemetry telemetryFlags
 }
 
@@ -47,7 +49,11 @@ in it is printed and the policies before go on.
 Without --redis, counters are in this process's memory. Processes that share a
 Redis are one system: a policy's counters are found by its namespace and name.
 --replicas says how many such processes there are, for failurePolicy
-LocalFallback.`,
+LocalFallback.
+
+With --rls it answers Envoy's rate limit protocol too, in domains such as
+NAMESPACE/SERVICE/PORT. Then there may be no listener: the domains are those of
+the Services that the policies name.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := f.telemetry.settings(cmd)
@@ -62,6 +68,7 @@ LocalFallback.`,
 	c.Flags().StringVar(&f.redis, "redis", "", "HOST:PORT or redis:// URL; several, with commas, are nodes of one Redis Cluster (default: memory)")
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
 	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")
+	c.Flags().StringVar(&f.rls, "rls", "", "HOST:PORT for gateways that speak Envoy's rate limit protocol, such as 127.0.0.1:8081 (default: none)")
 	f.telemetry.register(c)
 	return c
 }
@@ -75,6 +82,10 @@ type running struct {
 	telemetry config.Telemetry
 	plane     *plane.Plane
 	out       *term.Printer
+	// gateways is nil where none are served; implied: listeners are those that the
+	// policies name, and nothing listens.
+	gateways *rls.Service
+	implied  bool
 }
 
 func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io.Reader, out io.Writer) error {
@@ -83,8 +94,10 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 	if r.files, err = local.NewFiles(f.files); err != nil {
 		return err
 	}
-	if r.listeners, err = parseListeners(f.listeners); err != nil {
-		return err
+	if r.implied = f.rls != "" && len(f.listeners) == 0; !r.implied {
+		if r.listeners, err = parseListeners(f.listeners); err != nil {
+			return err
+		}
 	}
 	if f.redis != "" {
 		if r.redis, err = local.ParseRedis(f.redis); err != nil {
@@ -94,8 +107,12 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 	if f.replicas == 0 {
 		return errors.New("--replicas is 1 at least: this process counts too")
 	}
-	r.plane = plane.New(slog.New(slog.NewTextHandler(out, nil)), out, version)
+	log := slog.New(slog.NewTextHandler(out, nil))
+	r.plane = plane.New(log, out, version)
 	defer r.plane.Close(10 * time.Second)
+	if f.rls != "" {
+		r.gateways = rls.New(rls.Options{Log: log, Metrics: r.plane.Metrics})
+	}
 	if err := r.apply(ctx, stdin); err != nil {
 		return err
 	}
@@ -106,6 +123,13 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 		if err := r.serveAdmin(ctx, f.admin); err != nil {
 			return err
 		}
+	}
+	if f.rls != "" {
+		stop, err := r.serveGateways(ctx, f.rls)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	for r.files.Changed(ctx, 300*time.Millisecond) {
 		if err := r.apply(ctx, nil); err != nil {
@@ -137,6 +161,9 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if r.implied {
+		r.listeners = local.Implied(policies)
+	}
 	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry})
 	if err != nil {
 		return err
@@ -145,8 +172,20 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	for _, p := range result.Snapshot.GetRateLimitPolicies() {
 		peers[p.GetName()] = r.replicas
 	}
+	if r.gateways != nil {
+		if err := rls.Enforceable(result.Snapshot); err != nil {
+			return err
+		}
+	}
 	if err := r.plane.Apply(result.Snapshot, r.redis.Secrets, peers); err != nil {
 		return err
+	}
+	if r.gateways != nil {
+		domains := rls.Domains{}
+		if err := domains.Add(result.Snapshot, r.plane.Engine); err != nil {
+			return err
+		}
+		r.gateways.Serve(domains)
 	}
 	printSkipped(r.out, policies)
 	printVerdicts(r.out, result.Verdicts)
@@ -198,6 +237,9 @@ func printVerdicts(p *term.Printer, verdicts []local.Verdict) {
 }
 
 func (r *running) listen() error {
+	if r.implied {
+		return nil
+	}
 	cluster, err := local.NewCluster("", r.listeners)
 	if err != nil {
 		return err
@@ -228,4 +270,22 @@ func (r *running) serveAdmin(ctx context.Context, address string) error {
 	context.AfterFunc(ctx, func() { _ = s.Close() })
 	r.out.Printf("health and metrics on http://%s\n", l.Addr())
 	return nil
+}
+
+// serveGateways answers gateways until ctx ends; stop waits for the last answers.
+func (r *running) serveGateways(ctx context.Context, address string) (stop func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--rls: %w", err)
+	}
+	ended := make(chan struct{})
+	serving, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(ended)
+		if err := rls.ListenAndServe(serving, l, r.gateways); err != nil {
+			r.out.Printf("%s %v\n", r.out.Bad("!"), err)
+		}
+	}()
+	r.out.Printf("Envoy's rate limit protocol on %s\n", l.Addr())
+	return func() { cancel(); <-ended }, nil
 }

@@ -44,10 +44,18 @@ func startRun(t *testing.T, upstream string, args ...string) *weirRun {
 
 func startListener(t *testing.T, name, upstream string, args ...string) *weirRun {
 	t.Helper()
+	run := startCommand(t, append([]string{"run", "--listener", "name=" + name + ",listen=127.0.0.1:0,upstream=" + upstream}, args...)...)
+	line := run.await(t, "listening on ")
+	run.address = strings.Fields(line)[2]
+	return run
+}
+
+func startCommand(t *testing.T, args ...string) *weirRun {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	c := root()
-	c.SetArgs(append([]string{"run", "--listener", "name=" + name + ",listen=127.0.0.1:0,upstream=" + upstream}, args...))
+	c.SetArgs(args)
 	c.SetOut(w)
 	done := make(chan error, 1)
 	go func() {
@@ -64,8 +72,6 @@ func startListener(t *testing.T, name, upstream string, args ...string) *weirRun
 			run.lines <- s.Text()
 		}
 	}()
-	line := run.await(t, "listening on ")
-	run.address = strings.Fields(line)[2]
 	return run
 }
 

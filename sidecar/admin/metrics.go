@@ -4,6 +4,7 @@ package admin
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +25,7 @@ type Metrics struct {
 	upstream   *prometheus.CounterVec
 	encrypted  prometheus.Counter
 	refused    *prometheus.CounterVec
+	unknown    prometheus.Counter
 
 	lines, spans prometheus.Counter
 
@@ -69,6 +71,10 @@ func NewMetrics() *Metrics {
 			Name: "weir_refused_connections_total",
 			Help: "Connections that were closed without an answer, by reason.",
 		}, []string{"reason"}),
+		unknown: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_rls_unknown_domain_total",
+			Help: "Calls of Envoy's rate limit protocol for a domain that is not known, which is not limited.",
+		}),
 		lines: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_access_log_dropped_total",
 			Help: "Lines of the access log that were not written, because the reader of the output does not keep up.",
@@ -78,7 +84,7 @@ func NewMetrics() *Metrics {
 			Help: "Spans that the trace collector did not get.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.decisions, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.lines, m.spans,
+	m.registry.MustRegister(m.requests, m.decisions, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -91,6 +97,14 @@ func (m *Metrics) Encrypted() { m.encrypted.Inc() }
 
 // Refused counts a connection that was closed without an answer.
 func (m *Metrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
+
+// RateLimitCall counts a call of Envoy's rate limit protocol by what it came to.
+func (m *Metrics) RateLimitCall(code string, d time.Duration) {
+	m.requests.WithLabelValues("rls", code).Observe(d.Seconds())
+}
+
+// UnknownDomain counts a call of that protocol for a domain that is not known.
+func (m *Metrics) UnknownDomain() { m.unknown.Inc() }
 
 // StoreError implements engine.StoreMetrics.
 func (m *Metrics) StoreError(store, kind string) { m.storeError.WithLabelValues(store, kind).Inc() }
