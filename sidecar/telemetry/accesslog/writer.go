@@ -16,10 +16,15 @@ const (
 	// maxBuffer bounds the lines that wait, in bytes. While as much is being
 	// written, as much again may wait.
 	maxBuffer = 512 << 10
-	// keptBuffer is what stays allocated from one write to the next.
+	// batch is how much is worth a write of its own: half of what a pipe holds, so
+	// that the write does not wait for the reader, and little enough to stay in the
+	// processor's cache.
+	batch = 32 << 10
+	// keptBuffer is what stays allocated from one write to the next: a batch, and
+	// what comes until it is taken.
 	keptBuffer = 64 << 10
-	// gather is how long the first line waits for others, so that a busy sidecar
-	// writes a few times a second, not once for each request.
+	// gather is how long the first line waits for a batch, so that a sidecar with
+	// little to do writes a few times a second, not once for each request.
 	gather = 50 * time.Millisecond
 	// sayEvery is the least time between two lines of the log about dropped ones.
 	sayEvery = time.Minute
@@ -88,8 +93,8 @@ func (w *Writer) push(line []byte) {
 		w.opts.Dropped(1)
 		return
 	}
-	// Awake at the first line, and again when half is full.
-	if after := before + len(line); before == 0 || before < maxBuffer/2 && after >= maxBuffer/2 {
+	// Awake at the first line, and again when there is a batch.
+	if after := before + len(line); before == 0 || before < batch && after >= batch {
 		select {
 		case w.wake <- struct{}{}:
 		default:
@@ -120,8 +125,10 @@ func (w *Writer) run() {
 	defer close(w.done)
 	var spare []byte
 	var said time.Time
+	timer := time.NewTimer(gather)
+	defer timer.Stop()
 	for {
-		closing := w.await()
+		closing := w.await(timer)
 		buf, count, dropped := w.swap(spare, time.Since(said) >= sayEvery)
 		if dropped > 0 {
 			said = time.Now()
@@ -142,34 +149,32 @@ func (w *Writer) run() {
 	}
 }
 
-// await waits for a line, and then a little for others. It reports whether the
+// await waits for a line, and then a little for a batch. It reports whether the
 // writer is being closed.
-func (w *Writer) await() (closing bool) {
+func (w *Writer) await(timer *time.Timer) (closing bool) {
 	select {
 	case <-w.closing:
 		return true
 	case <-w.wake:
 	}
-	timer := time.NewTimer(gather)
-	defer timer.Stop()
-	for {
+	timer.Reset(gather)
+	for !w.full() {
 		select {
 		case <-w.closing:
 			return true
 		case <-timer.C:
 			return false
 		case <-w.wake:
-			if w.half() {
-				return false
-			}
 		}
 	}
+	return false
 }
 
-func (w *Writer) half() bool {
+// full reports whether a batch waits.
+func (w *Writer) full() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.buf) >= maxBuffer/2
+	return len(w.buf) >= batch
 }
 
 // swap takes the buffer, leaving spare in its place, and the number of dropped

@@ -84,6 +84,32 @@ func TestLinesAreGathered(t *testing.T) {
 	})
 }
 
+// A batch is written when it is there, and not when time has passed, also one that
+// has come while the one before was being written.
+func TestBatchesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &out{gate: make(chan struct{}, 2)}
+		w, _, _ := writer(o)
+		begin := time.Now()
+		n := batch/len(appendEntry(nil, request(nil), answered(200))) + 1
+		for range n {
+			w.write(request(nil), answered(200))
+		}
+		synctest.Wait()
+		for range n {
+			w.write(request(nil), answered(200))
+		}
+		o.gate <- struct{}{}
+		o.gate <- struct{}{}
+		synctest.Wait()
+		if o.lines() != 2*n || o.writes != 2 || time.Since(begin) != 0 {
+			t.Errorf("%d of %d lines in %d writes after %s, want 2 writes at once", o.lines(), 2*n, o.writes, time.Since(begin))
+		}
+		close(o.gate)
+		w.Close(t.Context())
+	})
+}
+
 // A reader that stands still costs lines, not requests: each is counted, and the
 // log says so once.
 func TestSlowReader(t *testing.T) {
