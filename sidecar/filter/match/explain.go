@@ -9,6 +9,24 @@ import (
 	"weir.dev/weir/sidecar/exchange"
 )
 
+// Describe names each rule by what it covers, in a few words: their order in the
+// snapshot is not that of the policy.
+func (m *Matcher) Describe() []string {
+	var out []string
+	for i := range m.rules {
+		r := &m.rules[i]
+		words := []string{m.describePath(r)}
+		if r.methods.from < r.methods.to {
+			words[0] = strings.Join(m.methods[r.methods.from:r.methods.to], ", ") + " " + words[0]
+		}
+		for _, h := range m.headers[r.headers.from:r.headers.to] {
+			words = append(words, fmt.Sprintf("with %s: %s", h.name, h.value))
+		}
+		out = append(out, strings.Join(words, " "))
+	}
+	return out
+}
+
 // Explain says of each rule why it does not cover x, in a few words: empty for one
 // that does. It is for people, not for the path of a request.
 func (m *Matcher) Explain(x *exchange.Exchange) []string {
@@ -22,11 +40,11 @@ func (m *Matcher) Explain(x *exchange.Exchange) []string {
 func (m *Matcher) misses(r *rule, x *exchange.Exchange) []string {
 	var out []string
 	if !m.method(r, x.Method) {
-		out = append(out, fmt.Sprintf("the method %s is none of %s", x.Method, strings.Join(m.methods[r.methods.from:r.methods.to], ", ")))
+		out = append(out, fmt.Sprintf("the method is %s", x.Method))
 	}
 	var p Params
 	if !m.matchPaths(r, x, &p) {
-		out = append(out, fmt.Sprintf("the path %s is not %s", x.Path, m.describePath(r)))
+		out = append(out, fmt.Sprintf("the path is %s", x.Path))
 	}
 	for i := r.headers.from; i < r.headers.to; i++ {
 		one := &rule{headers: span{i, i + 1}}
@@ -44,10 +62,10 @@ func (m *Matcher) misses(r *rule, x *exchange.Exchange) []string {
 }
 
 func (m *Matcher) describePath(r *rule) string {
-	var b strings.Builder
-	if r.path == prefix {
-		b.WriteString("below ")
+	if r.path == anyPath {
+		return "any path"
 	}
+	var b strings.Builder
 	for _, s := range m.segments[r.segments.from:r.segments.to] {
 		if s.param {
 			fmt.Fprintf(&b, "/{%s}", s.text)
@@ -55,8 +73,11 @@ func (m *Matcher) describePath(r *rule) string {
 			b.WriteString("/" + s.text)
 		}
 	}
+	if r.path == prefix {
+		return b.String() + "/…"
+	}
 	if r.segments.from == r.segments.to {
-		b.WriteString("/")
+		return "/"
 	}
 	return b.String()
 }

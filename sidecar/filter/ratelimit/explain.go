@@ -28,11 +28,11 @@ type Explanation struct {
 type LimitExplanation struct {
 	Name   string
 	Shadow bool
-	// Covers: the limit's match covers the request, by its entry number Entry;
-	// match.Everything: there is none. Misses says of each entry why it does not.
+	// Covers: the limit's match covers the request, by Entry, which is empty where
+	// everything is. Else Misses says of each entry why it does not.
 	Covers bool
-	Entry  int
-	Misses []string
+	Entry  string
+	Misses []Miss
 	// Key are the members that the request is counted by.
 	Key []MemberExplanation
 	// Skipped and Refused are what onMissingKey does to a request without its key.
@@ -49,6 +49,9 @@ type LimitExplanation struct {
 	Source   Source
 	Seconds  int64
 }
+
+// Miss is an entry of match that does not cover the request.
+type Miss struct{ Entry, Why string }
 
 // MemberExplanation is one member of a key.
 type MemberExplanation struct {
@@ -80,15 +83,20 @@ func (f *Filter) Explain(x *exchange.Exchange, n int) (Explanation, exchange.Ver
 
 func (f *Filter) explainLimit(l *limit, x *exchange.Exchange) LimitExplanation {
 	out := LimitExplanation{
-		Name: l.name, Shadow: l.shadow, Entry: match.Everything, Misses: l.match.Explain(x),
-		Rule: l.terms.rule, Every: l.terms.every(),
+		Name: l.name, Shadow: l.shadow, Rule: l.terms.rule, Every: l.terms.every(),
 	}
+	entries := l.match.Describe()
 	var params match.Params
 	rule, ok := l.match.Match(x, &params)
 	if !ok {
+		for i, why := range l.match.Explain(x) {
+			out.Misses = append(out.Misses, Miss{entries[i], why})
+		}
 		return out
 	}
-	out.Covers, out.Entry = true, rule
+	if out.Covers = true; rule != match.Everything {
+		out.Entry = entries[rule]
+	}
 	spec := &f.specs[l.spec]
 	for i := range spec.parts {
 		out.Key = append(out.Key, spec.explainPart(&spec.parts[i], x, rule, &params))

@@ -4,13 +4,10 @@ package kube
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/cmd/weir/internal/finding"
@@ -26,17 +23,9 @@ const (
 // CheckConfiguration looks at what the operator's configuration means for the
 // namespaces that use it. Who may not read it gets no findings about it.
 func (c *Cluster) CheckConfiguration(ctx context.Context) ([]finding.Finding, error) {
-	var m corev1.ConfigMap
-	err := c.Get(ctx, client.ObjectKey{Namespace: c.System, Name: configMapName}, &m)
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil, nil
-	}
-	if err != nil {
+	cfg, known, err := c.configuration(ctx)
+	if err != nil || !known {
 		return nil, err
-	}
-	cfg, err := config.Parse([]byte(m.Data[configKey]))
-	if err != nil {
-		return nil, fmt.Errorf("configmap %s/%s, key %s: %w", c.System, configMapName, configKey, err)
 	}
 	var policies v1alpha1.RateLimitPolicyList
 	if err := c.List(ctx, &policies); err != nil {
