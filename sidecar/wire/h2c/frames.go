@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // smallFrames is a connection to an application that seems to take no frames
@@ -18,6 +19,8 @@ type smallFrames struct {
 	got int
 	// seen: the first frame has passed.
 	seen bool
+	// stranger: what came is no SETTINGS, or the end.
+	stranger atomic.Bool
 	// settled is closed when the frame has been worked with, or never will be.
 	settled chan struct{}
 	once    sync.Once
@@ -44,7 +47,10 @@ func (c *smallFrames) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.scan(p[:n])
-	if err != nil {
+	if err != nil || c.stranger.Load() {
+		if !c.seen {
+			c.stranger.Store(true)
+		}
 		c.settle()
 	}
 	return n, err
@@ -64,7 +70,8 @@ func (c *smallFrames) scan(p []byte) {
 			c.head[c.got] = p[i]
 			if c.got++; c.got == len(c.head) {
 				c.length = int(c.head[0])<<16 | int(c.head[1])<<8 | int(c.head[2])
-				c.seen = c.head[3] != frameSettings || c.length == 0
+				c.stranger.Store(c.head[3] != frameSettings)
+				c.seen = c.stranger.Load() || c.length == 0
 			}
 			if c.seen {
 				return

@@ -18,13 +18,15 @@ const (
 	// maxOriginConns bounds the connections to one application. There is one more
 	// whenever the application allows no more streams on those that there are.
 	maxOriginConns = 256
+	// maxDials bounds the connections that one request waits for: an application
+	// may end each as soon as it is there.
+	maxDials = 3
+	// strangerFor is how long an application that does not speak HTTP/2 is not
+	// asked again.
+	strangerFor = time.Second
 	// originIdle is how long a connection to the application stays without a
-	// stream. It is below originPing: gRPC's servers take a ping on a connection
-	// without streams, or more than one in five minutes, for an attack.
+	// stream.
 	originIdle = 5 * time.Minute
-	// originPing is how long the application may be silent, while it has streams,
-	// until it is asked whether it is there.
-	originPing, originPingWait = 6 * time.Minute, 20 * time.Second
 	// originWindow is how much of a response is taken that the client has not.
 	originWindow = 256 << 10
 	// settingsWait is how long a new connection waits for the application's
@@ -35,7 +37,11 @@ const (
 // framesKey is where a dial leaves its connection.
 type framesKey struct{}
 
-var errShutDown = errors.New("the proxy is ending")
+var (
+	errShutDown = errors.New("the proxy is ending")
+	errStranger = errors.New("the application does not speak HTTP/2")
+	errEnds     = errors.New("the application ends connections as soon as they are made")
+)
 
 // origins are the applications behind this sidecar.
 type origins struct {
@@ -58,6 +64,8 @@ type origin struct {
 	closed bool
 	// dial is under way.
 	dial *dial
+	// stranger is until when the application is taken not to speak HTTP/2.
+	stranger time.Time
 }
 
 // dial is shared by all that wait for it.
@@ -100,9 +108,10 @@ func newTransport(dial func(ctx context.Context, network, address string) (net.C
 			return f, nil
 		},
 		HTTP2: &http.HTTP2Config{
+			// No pings: TCP's own keepalive finds an application that is gone, and
+			// net/http keeps the timer, and with it the memory, of a connection
+			// that has ended.
 			MaxReceiveBufferPerStream: originWindow,
-			SendPingTimeout:           originPing,
-			PingTimeout:               originPingWait,
 			WriteByteTimeout:          set.Stall,
 		},
 	}
@@ -130,11 +139,15 @@ func (o *origins) close() {
 // conn returns a connection that takes one more request: exactly one RoundTrip, or
 // Release, must follow. Its errors say that the application cannot be reached.
 func (a *origin) conn(ctx context.Context) (*http.ClientConn, error) {
-	for {
+	for range maxDials {
 		a.mu.Lock()
 		if c := a.free(); c != nil {
 			a.mu.Unlock()
 			return c, nil
+		}
+		if time.Now().Before(a.stranger) {
+			a.mu.Unlock()
+			return nil, errStranger
 		}
 		d := a.dial
 		if d == nil {
@@ -152,6 +165,12 @@ func (a *origin) conn(ctx context.Context) (*http.ClientConn, error) {
 			return nil, ctx.Err()
 		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.free(); c != nil {
+		return c, nil
+	}
+	return nil, errEnds
 }
 
 // free finds a connection, and forgets those that have ended. Where there may be no
@@ -189,6 +208,9 @@ func (a *origin) connect(d *dial) {
 	case err == nil && a.closed:
 		_ = c.Close()
 		err = errShutDown
+	case err == nil && frames.stranger.Load():
+		_ = c.Close()
+		err, a.stranger = errStranger, time.Now().Add(strangerFor)
 	case err == nil:
 		a.conns = append(a.conns, c)
 	}
