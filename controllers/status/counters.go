@@ -23,6 +23,8 @@ const (
 type counters struct {
 	pods   map[string]*podCounters
 	shadow map[limitID]*span
+	// taken are the limits of which it is known what the leader before had counted.
+	taken map[limitID]bool
 }
 
 type limitID struct{ policy, limit string }
@@ -37,7 +39,7 @@ type podCounters struct {
 }
 
 func newCounters() *counters {
-	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}}
+	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}, taken: map[limitID]bool{}}
 }
 
 // scope is what counters may be about: pods choose what they report, and must not fill
@@ -67,6 +69,25 @@ func (c *counters) observe(states []*stream.PodState, in scope, now time.Time) {
 			delete(c.shadow, id)
 		}
 	}
+	for id := range c.taken {
+		if !in.limits[id] {
+			delete(c.taken, id)
+		}
+	}
+}
+
+// takeOver adds, once for each limit, what the status said when this replica began to
+// lead, and returns the sum. When within the hour that happened is not known: it is
+// taken to have been even.
+func (c *counters) takeOver(id limitID, n int64, now time.Time) int64 {
+	if c.shadow[id] == nil {
+		c.shadow[id] = &span{}
+	}
+	if !c.taken[id] {
+		c.taken[id] = true
+		c.shadow[id].spread(now, uint64(max(0, n)))
+	}
+	return int64(min(c.shadow[id].sum(now), math.MaxInt64))
 }
 
 func (c *counters) pod(s *stream.PodState, in scope, now time.Time) {
@@ -158,6 +179,18 @@ func (s *span) advance(now time.Time) {
 func (s *span) add(now time.Time, n uint64) {
 	s.advance(now)
 	s.slots[s.newest%int64(len(s.slots))] += n
+}
+
+// spread adds n evenly.
+func (s *span) spread(now time.Time, n uint64) {
+	s.advance(now)
+	slots := uint64(len(s.slots))
+	for i := range slots {
+		s.slots[i] += n / slots
+		if i < n%slots {
+			s.slots[i]++
+		}
+	}
 }
 
 func (s *span) sum(now time.Time) uint64 {

@@ -98,3 +98,63 @@ func TestCountersAreBounded(t *testing.T) {
 		t.Errorf("%d limits are remembered that are no more", n)
 	}
 }
+
+// The counts of all pods are summed, of those that are gone too, and each leaves the
+// hour by itself.
+func TestCountersOverPods(t *testing.T) {
+	c := newCounters()
+	in := scope{limits: map[limitID]bool{{"p", "l"}: true}}
+	at := now
+	see := func(counts map[string]uint64) {
+		t.Helper()
+		var states []*stream.PodState
+		for uid, n := range counts {
+			states = append(states, &stream.PodState{Uid: uid, Report: &stream.Report{Shadow: []*stream.ShadowCount{{Policy: "p", Limit: "l", WouldDeny: n}}}})
+		}
+		c.observe(states, in, at)
+	}
+	want := func(n int64) {
+		t.Helper()
+		if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != n {
+			t.Errorf("wouldDeny %d after %v, want %d", got, at.Sub(now), n)
+		}
+	}
+	see(map[string]uint64{"a": 0, "b": 0})
+	see(map[string]uint64{"a": 10, "b": 5})
+	want(15)
+	at = now.Add(20 * time.Minute)
+	see(map[string]uint64{"b": 12}) // a is gone
+	want(22)
+	at = now.Add(40 * time.Minute)
+	see(map[string]uint64{"b": 12, "c": 0})
+	see(map[string]uint64{"b": 2, "c": 1}) // b has started again
+	want(25)
+	at = now.Add(time.Hour + shadowSlot)
+	want(10)
+	at = now.Add(time.Hour + 20*time.Minute + shadowSlot)
+	want(3)
+	at = now.Add(2 * time.Hour)
+	want(0)
+}
+
+// What is spread over the hour wears off evenly, to the last one.
+func TestSpread(t *testing.T) {
+	for _, n := range []uint64{0, 1, 59, 60, 61, 1_000_003} {
+		s := &span{}
+		s.spread(now, n)
+		before := s.sum(now)
+		if before != n {
+			t.Errorf("%d become %d", n, before)
+		}
+		for i := 1; i <= len(s.slots); i++ {
+			got := s.sum(now.Add(time.Duration(i) * shadowSlot))
+			if d := before - got; got > before || d > n/60+1 {
+				t.Errorf("%d: from %d to %d in minute %d", n, before, got, i)
+			}
+			before = got
+		}
+		if before != 0 {
+			t.Errorf("%d: %d are left after an hour", n, before)
+		}
+	}
+}

@@ -24,6 +24,7 @@ func (w *Writer) carryOut(ctx context.Context, t *task, now time.Time) *written 
 			return &written{next: now.Add(retryFirst), backoff: retryFirst}
 		}
 		p = &written{uid: uid, doc: doc}
+		w.takeOver(t, doc, now)
 	}
 	p.next = t.report.Next
 	if t.pending && len(p.doc.Conditions) > 0 {
@@ -50,6 +51,22 @@ func (w *Writer) carryOut(ctx context.Context, t *task, now time.Time) *written 
 		return p
 	}
 	return w.write(ctx, t, p, doc, now)
+}
+
+// takeOver goes on with what the leader before has counted.
+func (w *Writer) takeOver(t *task, doc Document, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range t.report.Shadow {
+		s := &t.report.Shadow[i]
+		var n int64
+		for _, before := range doc.Shadow {
+			if before.Limit == s.Limit {
+				n = before.WouldDeny
+			}
+		}
+		s.WouldDeny = t.counters.takeOver(limitID{t.id.Name, s.Limit}, n, now)
+	}
 }
 
 func (w *Writer) write(ctx context.Context, t *task, p *written, doc Document, now time.Time) *written {

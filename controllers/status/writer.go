@@ -299,6 +299,7 @@ type task struct {
 	report       Report
 	before       *written
 	believeUntil time.Time
+	counters     *counters
 }
 
 // scope is what pods may report about, to a replica that leads since leading.
@@ -342,7 +343,7 @@ func (n *namespace) tasks(states []*stream.PodState, leading, now time.Time) []t
 		if len(r.Shadow) > 0 {
 			r.Next = earliest(r.Next, now.Add(shadowSlot)) // the hour moves on
 		}
-		out = append(out, task{id: ID{PolicyID: id}, uid: v.UID, generation: v.Generation, report: r, before: n.written[id], arrived: n.seen[id].arrived})
+		out = append(out, task{id: ID{PolicyID: id}, uid: v.UID, generation: v.Generation, report: r, before: n.written[id], arrived: n.seen[id].arrived, counters: n.counters})
 	}
 	for id := range n.written {
 		if _, there := n.verdicts[id]; !there {

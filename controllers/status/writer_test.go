@@ -192,6 +192,67 @@ func TestWriterWritesCountsRarely(t *testing.T) {
 	})
 }
 
+// A new leader goes on with the hour of the old one, and adds what it hears itself.
+func TestWriterTakesOverTheHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := start(t, &memory{uid: "u"})
+		old.addPod("a")
+		old.decide(1)
+		old.ack("a", 1)
+		synctest.Wait()
+		old.report("a", 0) // the first report is of before
+		old.report("a", 121)
+		time.Sleep(2 * countsEvery)
+		shadow := func(b *bench) int64 {
+			synctest.Wait()
+			return b.store.document().Shadow[0].WouldDeny
+		}
+		if got := shadow(old); got != 121 {
+			t.Fatalf("wouldDeny %d, want 121", got)
+		}
+		b := start(t, &memory{uid: "u", doc: old.store.document()})
+		b.pods = old.pods
+		b.decide(1)
+		b.ack("a", 1)
+		b.report("a", 121)
+		time.Sleep(2 * countsEvery)
+		if got := shadow(b); got != 121 {
+			t.Errorf("wouldDeny %d of a new leader, want 121", got)
+		}
+		b.report("a", 221)
+		time.Sleep(2 * countsEvery)
+		if got := shadow(b); got != 221 {
+			t.Errorf("wouldDeny %d with 100 more, want 221", got)
+		}
+		time.Sleep(30 * time.Minute)
+		if got := shadow(b); got < 140 || got > 180 {
+			t.Errorf("wouldDeny %d after half an hour, want the 100 and about half of the rest", got)
+		}
+		time.Sleep(time.Hour)
+		if got := shadow(b); got != 0 {
+			t.Errorf("wouldDeny %d after another hour, want 0", got)
+		}
+	})
+}
+
+// Reading the status again, as after a conflict, adds nothing.
+func TestWriterTakesOverTheHourOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		doc := Document{Shadow: []v1alpha1.ShadowStatus{{Limit: "soft", WouldDeny: 60}}}
+		b := start(t, &memory{uid: "u", doc: doc, fail: apierrors.NewConflict(schema.GroupResource{}, "pay", errors.New("too many writers"))})
+		b.decide(1)
+		time.Sleep(5 * retryFirst)
+		b.store.mu.Lock()
+		b.store.fail = nil
+		b.store.mu.Unlock()
+		time.Sleep(2 * retryFirst)
+		synctest.Wait()
+		if got := b.store.document().Shadow[0].WouldDeny; got != 60 {
+			t.Errorf("wouldDeny %d, want 60", got)
+		}
+	})
+}
+
 // A new leader does not take Programmed back while it waits for the acks that other
 // replicas know of.
 func TestWriterTakesOver(t *testing.T) {
