@@ -10,28 +10,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
+	"weir.dev/weir/test/bench/stand"
 )
 
 // bench is one run.
 type bench struct {
 	*options
-	folder string
-	files  uint64
-
-	setup     peer.Setup
+	*stand.Stand
 	collector *peer.Collector
 	all       []*contender
-	stops     []func()
 	report    report.Report
 }
 
@@ -45,43 +36,28 @@ func (b *bench) leaveOut(format string, args ...any) {
 	b.say("%s", s)
 }
 
-// stop ends what runs, the last first.
-func (b *bench) stop() {
-	for _, stop := range slices.Backward(b.stops) {
-		stop()
-	}
-	b.stops = nil
-}
-
 func (b *bench) run(ctx context.Context) error {
-	if err := b.programs(); err != nil {
-		return err
-	}
 	begin := time.Now()
 	b.report.Date = begin.UTC().Format(time.DateOnly)
 	b.report.Command = "make bench-http"
 	b.report.Rounds, b.report.Seconds = b.rounds, b.seconds
 	var err error
-	if b.report.Machine, err = machine(); err != nil {
+	if b.report.Machine, err = stand.Machine(); err != nil {
 		return err
 	}
-	if l, err := loadAverage(); err == nil && l > 1 {
-		b.leaveOut("The load average was %.1f when it began: others use these cores, and the figures are rough.", l)
-	}
-	defer b.stop()
-	if err := b.origin(ctx); err != nil {
-		return err
+	if busy := stand.Busy(); busy != "" {
+		b.leaveOut("%s", busy)
 	}
 	if b.collector, err = peer.NewCollector(); err != nil {
 		return err
 	}
-	b.stops = append(b.stops, b.collector.Stop)
+	b.Defer(b.collector.Stop)
 	b.all = b.contenders()
 	if err := b.startAll(ctx); err != nil {
 		return err
 	}
 	for _, s := range scenarios() {
-		if !chosen(b.scenarios, s.id) {
+		if !stand.Chosen(b.scenarios, s.id) {
 			continue
 		}
 		if err := b.scenario(ctx, s); err != nil {
@@ -117,33 +93,4 @@ func (b *bench) save() error {
 		b.say("wrote %s", filepath.Join(b.write, name))
 	}
 	return nil
-}
-
-// machine says what this is, without its name.
-func machine() (report.Machine, error) {
-	m := report.Machine{Cores: runtime.NumCPU(), CPU: "processor of an unknown kind"}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return m, err
-	}
-	m.Kernel = regexp.MustCompile(`^\d+\.\d+`).FindString(unix.ByteSliceToString(u.Release[:]))
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return m, err
-	}
-	if found := regexp.MustCompile(`(?m)^model name\s*: (.*)$`).FindSubmatch(info); found != nil {
-		m.CPU = strings.TrimSpace(string(found[1]))
-	}
-	return m, nil
-}
-
-// loadAverage of the last minute.
-func loadAverage() (float64, error) {
-	s, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0, err
-	}
-	var l float64
-	_, err = fmt.Sscan(string(s), &l)
-	return l, err
 }

@@ -7,13 +7,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
+	"weir.dev/weir/test/bench/stand"
 )
 
 // contender is a proxy, or one port of it, in the comparison.
@@ -33,11 +32,11 @@ type contender struct {
 func (b *bench) contenders() []*contender {
 	weir := func(name, binary string, telemetry *snapshot.Telemetry) func(context.Context) (*peer.Peer, error) {
 		return func(ctx context.Context) (*peer.Peer, error) {
-			path, err := look(binary)
+			path, err := stand.Look(binary)
 			if err != nil {
 				return nil, err
 			}
-			return b.setup.Weir(ctx, name, path, telemetry)
+			return b.Setup.Weir(ctx, name, path, telemetry)
 		}
 	}
 	out := []*contender{
@@ -52,14 +51,14 @@ func (b *bench) contenders() []*contender {
 		id, name, binary, how string
 		start                 func(context.Context, string) (*peer.Peer, error)
 	}{
-		{"haproxy", report.HAProxy, b.haproxy, "apt-get install haproxy", b.setup.HAProxy},
-		{"nginx", report.Nginx, b.nginx, "apt-get install nginx", b.setup.Nginx},
-		{"envoy", report.Envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv", b.setup.Envoy},
+		{"haproxy", report.HAProxy, b.haproxy, "apt-get install haproxy", b.Setup.HAProxy},
+		{"nginx", report.Nginx, b.nginx, "apt-get install nginx", b.Setup.Nginx},
+		{"envoy", report.Envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv", b.Setup.Envoy},
 	} {
-		if !chosen(b.peers, o.id) {
+		if !stand.Chosen(b.peers, o.id) {
 			continue
 		}
-		path, err := look(o.binary)
+		path, err := stand.Look(o.binary)
 		if err != nil {
 			b.leaveOut("%s is not installed and was left out; it comes with %s.", o.name, o.how)
 			continue
@@ -68,7 +67,7 @@ func (b *bench) contenders() []*contender {
 	}
 	kept := out[:0]
 	for _, c := range out {
-		if chosen(b.peers, c.id) {
+		if stand.Chosen(b.peers, c.id) {
 			kept = append(kept, c)
 		}
 	}
@@ -83,18 +82,6 @@ func (b *bench) everything() *snapshot.Telemetry {
 	}
 }
 
-// look finds a program; one that is named with slashes is made absolute.
-func look(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", err
-	}
-	if strings.Contains(path, "/") {
-		return filepath.Abs(path)
-	}
-	return path, nil
-}
-
 // startAll starts the contenders and verifies that they are comparable.
 func (b *bench) startAll(ctx context.Context) error {
 	var weir *peer.Peer
@@ -106,7 +93,7 @@ func (b *bench) startAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.stops = append(b.stops, p.Stop)
+		b.Defer(p.Stop)
 		c.peer = p
 		if c.id == "weir" {
 			weir = p

@@ -11,20 +11,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
-	"weir.dev/weir/test/bench/peer"
-	"weir.dev/weir/test/bench/process"
-)
-
-// Cores: what is measured has one for itself.
-const (
-	proxyCore = 0
-	loadCore  = 1
+	"weir.dev/weir/test/bench/stand"
 )
 
 // options are the flags.
@@ -75,64 +67,19 @@ func main() {
 func run(ctx context.Context, o *options) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	if n := runtime.NumCPU(); n < 2 {
-		return fmt.Errorf("this needs two cores, one for the proxy alone, and there is %d", n)
-	}
 	if o.rounds < 1 || o.seconds < 1 {
 		return errors.New("--rounds and --seconds are at least 1")
 	}
-	unlock, err := process.Lock(ctx, filepath.Join(os.TempDir(), "weir-bench.lock"))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := process.Pin(loadCore); err != nil {
-		return err
-	}
-	files, err := process.OpenFiles()
-	if err != nil {
-		return err
-	}
-	folder, err := os.MkdirTemp("", "weir-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(folder)
-	// nginx's worker is another user.
-	if err := os.Chmod(folder, 0o755); err != nil {
-		return err
-	}
-	b := &bench{options: o, folder: folder, files: files}
-	return b.run(ctx)
-}
-
-// programs finds what is installed, and refuses to run without wrk, taskset, nginx
-// (the application) or Weir.
-func (b *bench) programs() error {
-	for name, reason := range map[string]string{
+	st, err := stand.New(ctx, o.nginx, map[string]string{
 		"wrk":     "it makes the load: apt-get install wrk",
 		"taskset": "it pins to cores: apt-get install util-linux",
-		b.nginx:   "it is the application: apt-get install nginx",
-		b.weir:    "it is what is measured: make build",
-	} {
-		if _, err := look(name); err != nil {
-			return fmt.Errorf("%s is missing; %s", name, reason)
-		}
-	}
-	return nil
-}
-
-// origin starts the application.
-func (b *bench) origin(ctx context.Context) error {
-	binary, err := look(b.nginx)
+		o.nginx:   "it is the application: apt-get install nginx",
+		o.weir:    "it is what is measured: make build",
+	})
 	if err != nil {
 		return err
 	}
-	p, address, err := peer.Origin(ctx, b.folder, binary, loadCore)
-	if err != nil {
-		return err
-	}
-	b.stops = append(b.stops, p.Stop)
-	b.setup = peer.Setup{Folder: b.folder, Origin: address, Core: proxyCore}
-	return nil
+	defer st.Close()
+	b := &bench{options: o, Stand: st}
+	return b.run(ctx)
 }

@@ -41,7 +41,7 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 			i = (i + round) % len(take)
 			c := take[i]
 			if round == 0 && s.open == closed {
-				if _, err := load.Wrk(ctx, b.folder, s.request(c), connections, time.Second); err != nil {
+				if _, err := load.Wrk(ctx, b.Folder, s.request(c), connections, time.Second); err != nil {
 					return err
 				}
 			}
@@ -103,7 +103,7 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate floa
 	begin := time.Now()
 	var r load.Result
 	if s.open == closed {
-		r, err = load.Wrk(ctx, b.folder, s.request(c), connections, d)
+		r, err = load.Wrk(ctx, b.Folder, s.request(c), connections, d)
 	} else {
 		r, err = load.OpenLoop(ctx, s.request(c), 2*connections, rate, d)
 	}

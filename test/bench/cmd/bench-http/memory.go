@@ -29,7 +29,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	n := b.connections
 	// A proxy that pairs connections needs two files for each.
-	if most := int(b.files)/2 - 500; n > most {
+	if most := int(b.Files)/2 - 500; n > most {
 		n = most
 		b.leaveOut("Idle connections were %d and not %d: no more files may be open.", n, b.connections)
 	}

@@ -5,9 +5,6 @@
 package main
 
 import (
-	"slices"
-	"strings"
-
 	"weir.dev/weir/test/bench/load"
 	"weir.dev/weir/test/bench/report"
 )
@@ -62,11 +59,6 @@ func scenarioIDs() []string {
 		out = append(out, s.id)
 	}
 	return out
-}
-
-// chosen reports whether a list with commas names id; an empty one names all.
-func chosen(list, id string) bool {
-	return list == "" || slices.Contains(strings.Split(list, ","), id)
 }
 
 // request of the scenario to a contender.
