@@ -66,13 +66,21 @@ func (b *body) Read(p []byte) (int, error) {
 		b.watch.begin(&b.watch.reading)
 	}
 	n, err := b.r.Body.Read(p)
+	taken := b.taken.Add(int64(n))
+	if err == nil && taken == b.r.ContentLength {
+		// The last piece waits for the stream's end: one that has more than its
+		// length says is malformed, and must not look whole to the application.
+		if err = b.atEnd(); !errors.Is(err, io.EOF) {
+			n = 0
+		}
+	}
 	b.watch.reading.Store(0)
-	if taken := b.taken.Add(int64(n)); b.limit > 0 && taken > b.limit {
+	if b.limit > 0 && taken > b.limit {
 		n, err = 0, errTooLarge
 	}
 	b.remember(p[:n])
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		b.fillTrailer()
 		b.ended.Store(true)
 		if b.onEnd != nil {
@@ -85,6 +93,35 @@ func (b *body) Read(p []byte) (int, error) {
 		b.failed.CompareAndSwap(nil, &err)
 	}
 	return n, err
+}
+
+var errTooLong = errors.New("the body is longer than its length says")
+
+// atEnd returns io.EOF when nothing follows.
+func (b *body) atEnd() error {
+	var more [1]byte
+	n, err := b.r.Body.Read(more[:])
+	if n > 0 || err == nil {
+		return errTooLong
+	}
+	return err
+}
+
+// empty waits for the end of a body whose length was said to be 0: nothing may
+// follow but trailers.
+func (b *body) empty() error {
+	b.watch.begin(&b.watch.reading)
+	err := b.atEnd()
+	b.watch.reading.Store(0)
+	if errors.Is(err, io.EOF) {
+		b.fillTrailer()
+		return nil
+	}
+	if b.watch.stalled.Load() {
+		err = errStalled
+	}
+	b.failed.CompareAndSwap(nil, &err)
+	return err
 }
 
 func (b *body) remember(p []byte) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -43,6 +44,12 @@ const goAway = "http2: Transport received Server's graceful shutdown GOAWAY"
 
 // forward sends the request to the application and its response to the client.
 func (t *stream) forward() exchange.Outcome {
+	t.announce()
+	if t.x.Body != nil {
+		t.body.fillTrailer()
+	} else if t.r.ContentLength == 0 && !t.empty() {
+		return exchange.NotSent
+	}
 	if t.translated {
 		return t.translate()
 	}
@@ -65,7 +72,11 @@ func (t *stream) forward() exchange.Outcome {
 	if err != nil {
 		return t.noResponse(context.Cause(ctx), err, outcome)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() {
+		// Else Close would wait for an application that reads nothing.
+		cancel(nil)
+		_ = resp.Body.Close()
+	}()
 	t.body.keep.Store(false)
 	t.record.Upstream = time.Since(sent)
 	return t.relay(ctx, resp)
@@ -118,14 +129,52 @@ func (t *stream) request(ctx context.Context) *http.Request {
 		ContentLength: r.ContentLength,
 		Body:          http.NoBody,
 	}).WithContext(ctx)
-	t.announce()
 	req.Trailer = t.body.trailer
-	if t.x.Body != nil {
-		t.body.fillTrailer()
-	} else if r.ContentLength != 0 {
+	switch {
+	case t.x.Body != nil:
+	case r.ContentLength != 0:
 		req.Body = t.body
+	case req.Trailer != nil:
+		// Without a body net/http would never end the stream.
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(nil)), -1
 	}
 	return req
+}
+
+// announce names the trailers that may come.
+func (t *stream) announce() {
+	for name := range t.r.Trailer {
+		if rules.HeadOnly(bytesOf(name)) {
+			continue
+		}
+		if t.body.trailer == nil {
+			t.body.trailer = http.Header{}
+		}
+		t.body.trailer[name] = nil
+	}
+}
+
+// empty makes sure that a request which says that it has no body has none, and
+// leaves of its trailers those that have come. Where it reports false, what there is
+// to say has been said.
+func (t *stream) empty() bool {
+	if len(t.r.Header["Content-Length"]) > 0 {
+		// Without the field, the stream has ended with its head.
+		if err := t.body.empty(); err != nil {
+			t.record.Aborted = aborted(err)
+			if t.r.Context().Err() != nil {
+				t.record.Aborted, t.reset = abortedClientGone, true
+			} else {
+				t.answer(t.bodyDenial(err))
+			}
+			return false
+		}
+	}
+	maps.DeleteFunc(t.body.trailer, func(_ string, v []string) bool { return len(v) == 0 })
+	if len(t.body.trailer) == 0 {
+		t.body.trailer = nil
+	}
+	return true
 }
 
 // addOwn adds what Weir says: who the peer is, as every proxy does, and where in a
@@ -241,6 +290,9 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 	case errors.Is(cause, errNoAnswer):
 		reason, d = wirehttp.UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
 			"The application did not answer within "+t.port.ResponseTimeout(t.x.Path).String()+"; whether it has processed the request is not known.")
+	case errors.As(err, &gone) && errors.Is(gone.error, errStranger):
+		reason, d = wirehttp.UpstreamUnreachable, rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
+			"The application behind this sidecar does not speak HTTP/2; with appProtocol http at the Service's port, HTTP/2 requests reach it as HTTP/1.1.")
 	case errors.As(err, &gone):
 		reason, d = wirehttp.UpstreamUnreachable, rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
 			"The application behind this sidecar does not accept connections.")

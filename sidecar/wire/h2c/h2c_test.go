@@ -53,6 +53,7 @@ type testFilter struct {
 	head     func(x *exchange.Exchange) exchange.Verdict
 	body     func(x *exchange.Exchange) exchange.Verdict
 	response func(x *exchange.Exchange)
+	end      func(x *exchange.Exchange)
 	maxBody  int
 
 	mu       sync.Mutex
@@ -84,6 +85,9 @@ func (f *testFilter) End(x *exchange.Exchange, o exchange.Outcome) {
 	f.outcomes = append(f.outcomes, o)
 	f.statuses = append(f.statuses, x.Status)
 	f.mu.Unlock()
+	if f.end != nil {
+		f.end(x)
+	}
 	if f.ended != nil {
 		f.ended <- struct{}{}
 	}

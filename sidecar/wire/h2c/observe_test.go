@@ -63,7 +63,8 @@ func testObserver(t *testing.T, protocol exchange.Protocol) {
 		"malformed": {"/%2e%2e/", "", exchange.Record{Status: 400, GRPCStatus: -1, Outcome: exchange.NotSent}, counted{wirehttp.H2C, 400}},
 		"broken off": {"/broken", "", exchange.Record{Status: 201, GRPCStatus: -1, Outcome: exchange.Aborted, RequestBytes: 3, ResponseBytes: 5, Aborted: "aborted"},
 			counted{wirehttp.H2C, 201}},
-		"panic": {"/panic", "", exchange.Record{Status: 0, GRPCStatus: -1, Outcome: exchange.NotSent, Aborted: "panic"}, counted{wirehttp.H2C, 0}},
+		"two panics": {"/panics", "", exchange.Record{Status: 0, GRPCStatus: -1, Outcome: exchange.NotSent, Aborted: "panic"}, counted{wirehttp.H2C, 0}},
+		"panic":      {"/panic", "", exchange.Record{Status: 0, GRPCStatus: -1, Outcome: exchange.NotSent, Aborted: "panic"}, counted{wirehttp.H2C, 0}},
 		"call": {"/", "application/grpc", exchange.Record{Status: 201, GRPCStatus: 5, Outcome: exchange.Replied, RequestBytes: 3, ResponseBytes: 5},
 			counted{wirehttp.GRPC, 5}},
 		"call denied": {"/denied", "application/grpc+proto", exchange.Record{Status: 200, GRPCStatus: 8, Outcome: exchange.NotSent}, counted{wirehttp.GRPC, 8}},
@@ -93,10 +94,14 @@ func testObserver(t *testing.T, protocol exchange.Protocol) {
 				case "/denied":
 					x.Deny(exchange.Denial{Status: 429})
 					return exchange.Respond
-				case "/panic":
+				case "/panic", "/panics":
 					panic("a defect")
 				}
 				return exchange.Continue
+			}, end: func(x *exchange.Exchange) {
+				if string(x.Path) == "/panics" {
+					panic("another")
+				}
 			}}
 			o := &observer{done: make(chan struct{}, 2)}
 			p := onPort(protocol, f)

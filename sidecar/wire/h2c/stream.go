@@ -170,13 +170,18 @@ func (t *stream) abandon() {
 	if t.body.sending.Load() {
 		outcome = exchange.SentNoReply
 	}
+	defer func() {
+		// A filter may panic once more.
+		_ = recover()
+		t.record.Aborted = "panic"
+		t.reset = true
+		t.count()
+		t.observed(outcome)
+	}()
 	if !t.ending {
 		t.ending = true
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
-	t.count()
-	t.record.Aborted = "panic"
-	t.observed(outcome)
 }
 
 // buffer reads the whole body for a filter.

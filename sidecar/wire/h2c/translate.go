@@ -3,12 +3,14 @@
 package h2c
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"weir.dev/weir/sidecar/exchange"
@@ -55,20 +57,26 @@ func (c legClient) Gone() bool { return c.t.r.Context().Err() != nil }
 // translate sends the request over HTTP/1.1, and the response to it to the client.
 func (t *stream) translate() exchange.Outcome {
 	l := t.s.legs.Get().(*wirehttp.Leg)
+	var gone sync.WaitGroup
+	gone.Add(1)
+	stop := context.AfterFunc(t.r.Context(), func() {
+		defer gone.Done()
+		l.Interrupt()
+	})
 	defer func() {
+		if !stop() {
+			// The next request must not be interrupted.
+			gone.Wait()
+		}
 		// After a panic it is not at its end.
 		l.Break()
 		l.Finish()
 		t.s.legs.Put(l)
 	}()
-	t.announce()
-	if t.x.Body != nil {
-		t.body.fillTrailer()
-	}
 	t.out = t.appendHead(t.out[:0])
 	r := wirehttp.Request{
 		Head: t.out, Method: bytesOf(t.r.Method),
-		Whole: t.r.ContentLength == 0 || t.x.Body != nil, Chunked: t.r.ContentLength < 0,
+		Whole: t.r.ContentLength == 0 || t.x.Body != nil, Chunked: t.chunked(),
 	}
 	if t.port != nil {
 		r.Timeout = t.port.ResponseTimeout(t.x.Path)
@@ -97,18 +105,8 @@ func (t *stream) translate() exchange.Outcome {
 	}
 }
 
-// announce names the trailers that may come.
-func (t *stream) announce() {
-	for name := range t.r.Trailer {
-		if rules.HeadOnly(bytesOf(name)) {
-			continue
-		}
-		if t.body.trailer == nil {
-			t.body.trailer = http.Header{}
-		}
-		t.body.trailer[name] = nil
-	}
-}
+// chunked reports whether the request's body is sent in chunks: trailers need them.
+func (t *stream) chunked() bool { return t.r.ContentLength < 0 || t.body.trailer != nil }
 
 // appendHead appends the request as HTTP/1.1 has it, with its body where a filter
 // has read it. Fields are sorted: their order is lost in net/http.
@@ -136,17 +134,17 @@ func (t *stream) appendHead(b []byte) []byte {
 	}
 	length := r.ContentLength
 	switch {
-	case length < 0:
+	case t.chunked():
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	case length > 0 || len(r.Header["Content-Length"]) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
 		b = rules.AppendField(b, []byte("Content-Length"), strconv.AppendInt(nil, length, 10))
 	}
 	b = append(b, "\r\n"...)
 	whole := t.x.Body
-	if whole == nil {
+	switch {
+	case whole == nil && length != 0:
 		return b
-	}
-	if length >= 0 {
+	case !t.chunked():
 		return append(b, whole...)
 	}
 	if len(whole) > 0 {
@@ -188,7 +186,8 @@ func (t *stream) relayLeg(l *wirehttp.Leg, status int) exchange.Outcome {
 		switch key := http.CanonicalHeaderKey(string(name)); key {
 		case "Transfer-Encoding":
 		case "Content-Length":
-			if bodyless && status != http.StatusNoContent && h[key] == nil {
+			// Of a 304, net/http's client would miss the body.
+			if t.r.Method == http.MethodHead && status != http.StatusNoContent && status != http.StatusNotModified && h[key] == nil {
 				h[key] = []string{string(value)}
 			}
 		default:

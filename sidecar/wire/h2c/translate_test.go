@@ -8,11 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -110,6 +113,9 @@ func TestTranslatedRequest(t *testing.T) {
 			"GET / HTTP/1.1\r\nHost: h\r\n" + tail + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
 		"trailer": {request("/", "trailer", "x-sum, content-length"), "abc", []string{"x-sum", "7"}, false,
 			"GET / HTTP/1.1\r\nHost: h\r\n" + tail + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n"},
+		"trailer that does not come": {request("/", "trailer", "x-sum"), "", nil, false, "GET / HTTP/1.1\r\nHost: h\r\n" + tail + "\r\n"},
+		"length and trailer": {request("/", "content-length", "3", "trailer", "x-sum"), "abc", []string{"x-sum", "7"}, false,
+			"GET / HTTP/1.1\r\nHost: h\r\n" + tail + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n"},
 		"whole": {request("/", "content-length", "3"), "abc", nil, true,
 			"GET / HTTP/1.1\r\nHost: h\r\n" + tail + "Content-Length: 3\r\n\r\nabc"},
 		"whole with trailer": {request("/", "trailer", "x-sum"), "abc", []string{"x-sum", "7"}, true,
@@ -136,6 +142,103 @@ func TestTranslatedRequest(t *testing.T) {
 			if diff := cmp.Diff(test.want, got()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+		})
+	}
+}
+
+// Of a request that says it has no body, trailers go on when they have come.
+func TestTrailersWithoutBody(t *testing.T) { both(t, testTrailersWithoutBody) }
+
+func testTrailersWithoutBody(t *testing.T, protocol exchange.Protocol) {
+	for name, test := range map[string]struct {
+		length, trailer []string
+		want            string
+	}{
+		"none come":         {nil, nil, ""},
+		"none come, length": {[]string{"content-length", "0"}, nil, ""},
+		"one, after all":    {[]string{"content-length", "0"}, []string{"x-sum", "7"}, "7"},
+		"without a length":  {nil, []string{"x-sum", "7"}, "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan string, 1)
+			addr := app(t, func(_ http.ResponseWriter, r *http.Request) {
+				b, err := io.ReadAll(r.Body)
+				if err != nil || len(b) > 0 {
+					t.Errorf("body %q, %v", b, err)
+				}
+				got <- r.Trailer.Get("X-Sum")
+			})
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol)}, addr)
+			r := dialRaw(t, front)
+			r.headers(1, test.trailer == nil, request("/", append(test.length, "trailer", "x-sum")...)...)
+			if test.trailer != nil {
+				r.headers(1, true, test.trailer...)
+			}
+			if status, _ := r.answer(1); status != "200" {
+				t.Fatal(status)
+			}
+			if trailer := <-got; trailer != test.want {
+				t.Errorf("got %q, want %q", trailer, test.want)
+			}
+		})
+	}
+}
+
+// A request that has more of a body than it says is never whole for the application.
+func TestMoreThanLength(t *testing.T) { both(t, testMoreThanLength) }
+
+func testMoreThanLength(t *testing.T, protocol exchange.Protocol) {
+	for length, sent := range map[string]string{"0": "GET /evil HTTP/1.1\r\n\r\n", "3": "abcdef"} {
+		t.Run(length, func(t *testing.T) {
+			addr := app(t, func(_ http.ResponseWriter, r *http.Request) {
+				if b, err := io.ReadAll(r.Body); err == nil {
+					t.Errorf("the application got %q", b)
+				}
+			})
+			f := &testFilter{ended: make(chan struct{}, 1)}
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(protocol, f)}, addr)
+			r := dialRaw(t, front)
+			r.headers(1, false, request("/", "content-length", length)...)
+			// In two frames: the first is all that the length says.
+			n, _ := strconv.Atoi(length)
+			_ = r.WriteData(1, false, []byte(sent[:n]))
+			if n > 0 {
+				// Until the application has the head, or would have had all.
+				time.Sleep(20 * time.Millisecond)
+			}
+			_ = r.WriteData(1, true, []byte(sent[n:]))
+			if status, _ := r.answer(1); status != "RST_STREAM PROTOCOL_ERROR" {
+				t.Errorf("got %s", status)
+			}
+			<-f.ended
+		})
+	}
+}
+
+// The application's part ends with the client's stream, at once.
+func TestInterrupted(t *testing.T) {
+	for name, path := range map[string]string{"before the head": "/", "in the body": "/events"} {
+		t.Run(name, func(t *testing.T) {
+			asked, gone := make(chan struct{}), make(chan struct{})
+			addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/events" {
+					_ = http.NewResponseController(w).Flush()
+				}
+				close(asked)
+				<-r.Context().Done()
+				close(gone)
+			})
+			_, front := proxy(t, wirehttp.Config{Ports: onPort(exchange.HTTP)}, addr)
+			r := dialRaw(t, front)
+			r.headers(1, true, request(path)...)
+			<-asked
+			if path == "/events" {
+				if s := r.next(); s != "1 HEADERS 200" {
+					t.Error(s)
+				}
+			}
+			_ = r.WriteRSTStream(1, http2.ErrCodeCancel)
+			<-gone
 		})
 	}
 }
@@ -184,6 +287,7 @@ func TestTranslatedResponse(t *testing.T) {
 		"until closed": {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok", "200", "ok", exchange.Replied},
 		"HTTP/1.0":     {"HTTP/1.0 200 OK\r\nX: connection: close\r\n\r\nok", "200", "ok", exchange.Replied},
 		"interim":      {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "103", "ok", exchange.Replied},
+		"unchanged":    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "304", "", exchange.Replied},
 		"empty":        {"HTTP/1.1 204 No Content\r\n\r\n", "204", "", exchange.Replied},
 		"too short":    {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: connection: close\r\n\r\nok", "200", "ok", exchange.Aborted},
 		"no response":  {"connection: close", "502", "", exchange.SentNoReply},

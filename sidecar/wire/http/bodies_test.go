@@ -325,7 +325,7 @@ func TestEvents(t *testing.T) {
 func TestInterimResponses(t *testing.T) {
 	addr := rawApp(t, func(c *net.TCPConn, br *bufio.Reader) {
 		for readRawHead(br) != "" {
-			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nConnection: x-a\r\nX-A: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
 	_, front := proxy(t, Config{Ports: chainPorts()}, addr)

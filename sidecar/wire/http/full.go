@@ -3,7 +3,6 @@
 package http
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -39,10 +38,17 @@ func (s *Server) turnAway(nc net.Conn, target Target) {
 	}
 	defer s.turned.Add(-1)
 	_ = nc.SetDeadline(time.Now().Add(turnAwayTime))
-	var first [16]byte
-	n, err := nc.Read(first[:])
-	if err != nil || !sniff.IsToken(first[0]) || bytes.HasPrefix(first[:n], []byte("PRI ")) {
-		return
+	// What speaks HTTP/2 is closed: its clients take that for a failed connection,
+	// and wait before they come again.
+	var first [sniff.MaxBytes]byte
+	for n, v := 0, sniff.NeedMore; v != sniff.HTTP1; v = sniff.Classify(first[:n]) {
+		if n > 0 && v != sniff.NeedMore {
+			return
+		}
+		k, err := nc.Read(first[n:])
+		if n += k; err != nil {
+			return
+		}
 	}
 	d := rules.TooManyConnections()
 	doc := rules.AppendProblem(nil, &d)

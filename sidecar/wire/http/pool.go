@@ -37,15 +37,6 @@ type upConn struct {
 	look func(fd uintptr)
 	dead bool
 	buf  [1]byte
-	// wrote is how many bytes were written.
-	wrote int64
-}
-
-// Write counts, for untaken.
-func (u *upConn) Write(p []byte) (int, error) {
-	n, err := u.Conn.Write(p)
-	u.wrote += int64(n)
-	return n, err
 }
 
 func newUpConn(c net.Conn) *upConn {

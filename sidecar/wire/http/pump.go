@@ -146,8 +146,10 @@ func (p *pump) join(l *Leg) bool {
 		return false
 	}
 	if p.read.Load() {
-		// Nothing is left but a write that is about to end.
-		timer := time.NewTimer(100 * time.Millisecond)
+		// Nothing is left but a write that is about to end. The client was not
+		// told that its connection ends, so that is for an application only that
+		// does not read, and not for a busy machine.
+		timer := time.NewTimer(time.Second)
 		defer timer.Stop()
 		select {
 		case <-p.done:

@@ -21,7 +21,11 @@ func (l *Leg) readHead() error {
 		}
 		b, _ := l.br.Peek(l.br.Buffered())
 		if n := headLen(b, seen); n > 0 {
-			if err := l.head.parse(b[:n]); err != nil {
+			err := l.head.parse(b[:n])
+			if err == nil && hasControl(l.head.line) {
+				err = errControl
+			}
+			if err != nil {
 				return invalidResponse{err}
 			}
 			break
@@ -39,6 +43,19 @@ func (l *Leg) readHead() error {
 		return invalidResponse{errNoLine}
 	}
 	return nil
+}
+
+var errControl = errors.New("the status line holds a control character")
+
+// hasControl reports whether b holds a control character but for tabs. In values
+// fasthttp looks for them, in the reason it does not.
+func hasControl(b []byte) bool {
+	for _, c := range b {
+		if (c < ' ' || c == 0x7F) && c != '\t' {
+			return true
+		}
+	}
+	return false
 }
 
 // statusOf returns the three digits that RFC 9112 §4 has after the version, 0 where

@@ -16,17 +16,17 @@ import (
 
 func isTooLong(err error) bool { return errors.Is(err, bufio.ErrBufferFull) }
 
-// appendInterim copies a 1xx response.
+// appendInterim copies a 1xx response, which has no body to frame.
 func (t *txn) appendInterim(w []byte) []byte {
 	l := &t.up
 	w = append(w, l.head.line...)
 	w = append(w, "\r\n"...)
-	for i := range l.head.fields {
-		f := &l.head.fields[i]
-		if !rules.HopByHop(f.name, f.value) {
-			w = appendField(w, f)
+	l.Fields(func(name, value []byte) bool {
+		if !rules.EqualFold(name, "content-length") && !rules.EqualFold(name, "transfer-encoding") {
+			w = rules.AppendField(w, name, value)
 		}
-	}
+		return true
+	})
 	return append(w, "\r\n"...)
 }
 

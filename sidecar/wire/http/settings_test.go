@@ -85,6 +85,8 @@ func TestTooManyConnections(t *testing.T) {
 		"governed":        {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}, Protocol: exchange.HTTP}, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", true},
 		"auto":            {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}}, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("a", 100000), true},
 		"HTTP/2":          {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}}, preface, false},
+		"HTTP/2 in bits":  {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}, Protocol: exchange.HTTP}, "P|" + preface[1:], false},
+		"HTTP/1 in bits":  {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}}, "P|OST / HTTP/1.1\r\nHost: h\r\n\r\n", true},
 		"TLS":             {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}}, "\x16\x03\x01\x02\x00", false},
 		"grpc":            {&exchange.Port{Chain: exchange.Chain{&nopFilter{}}, Protocol: exchange.GRPC}, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", false},
 		"not governed":    {nil, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", false},
@@ -103,7 +105,10 @@ func TestTooManyConnections(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			second, br := dialRaw(t, front)
-			_, _ = io.WriteString(second, test.sent)
+			for i, bit := range strings.Split(test.sent, "|") {
+				time.Sleep(time.Duration(i) * 20 * time.Millisecond)
+				_, _ = io.WriteString(second, bit)
+			}
 			if got := <-refused; got != RefusedFull {
 				t.Errorf("counted as %s", got)
 			}

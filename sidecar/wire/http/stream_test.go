@@ -78,7 +78,8 @@ func TestMixedPipeline(t *testing.T) {
 }
 
 // endless is how much goes through a proxy that must not keep it. What is allocated
-// meanwhile, by client and application too, is a few buffers.
+// meanwhile, by client, application and what else the process does, is a few buffers:
+// a byte of sixty-four that was kept would be as much.
 const (
 	endless   = 256 << 20
 	endlessly = 4 << 20

@@ -139,6 +139,7 @@ func TestUpgradeRefused(t *testing.T) {
 		"Switched? no":    "HTTP/1.1 200 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
 		"unasked":         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n",
 		"without Upgrade": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n",
+		"HTTP/1.0":        "HTTP/1.0 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 		"not listed":      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
 	} {
 		for _, body := range []string{"", "Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {

@@ -238,11 +238,19 @@ func (t *txn) abandon() {
 			outcome = exchange.SentNoReply
 		}
 	}
+	defer func() {
+		// A filter may panic once more.
+		_ = recover()
+		t.aborted = "panic"
+		if t.x.Request != nil {
+			t.count()
+		}
+		t.observed(outcome)
+	}()
 	if !t.ending {
+		t.ending = true
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
-	t.aborted = "panic"
-	t.observed(outcome)
 }
 
 // skipEmptyLine takes the CRLF that some old clients send after a body, so that

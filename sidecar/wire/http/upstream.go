@@ -5,9 +5,9 @@ package http
 import (
 	"bufio"
 	"errors"
-	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -75,7 +75,7 @@ type Request struct {
 // Leg carries one request after another to an application over HTTP/1.1, on kept
 // connections: Send, Receive until the status is final, ReadBody to its end,
 // Finish. It sends a request again only when no byte of it was taken, and only
-// once. It is not safe for concurrent use.
+// once. It is not safe for concurrent use, but for Interrupt.
 type Leg struct {
 	s      *Server
 	client Client
@@ -92,9 +92,6 @@ type Leg struct {
 	reusable bool
 	// sent: a byte of the request was written.
 	sent bool
-	// again is the request while it may be sent once more: it is whole, and was sent
-	// on a kept connection that has not answered.
-	again []byte
 	// upgrade: 101 is an answer.
 	upgrade bool
 	// timeout is Request.Timeout, and late when it is over; zero: not known yet.
@@ -106,6 +103,10 @@ type Leg struct {
 	slow bool
 	// headed: the final head has come, so the body may take its time.
 	headed bool
+
+	// interrupted: the client has gone. current is conn, for who says so.
+	interrupted atomic.Bool
+	current     atomic.Pointer[upConn]
 
 	pump pump
 }
@@ -123,16 +124,27 @@ func (l *Leg) init(s *Server) {
 	l.pump.done = make(chan struct{}, 1)
 }
 
+// Interrupt ends the wait for the application, now and until the next Send, with
+// ErrClientGone. It may be called from any goroutine until Finish has returned.
+func (l *Leg) Interrupt() {
+	l.interrupted.Store(true)
+	if u := l.current.Load(); u != nil {
+		// Should another leg have it by now, that one just looks up.
+		_ = u.SetReadDeadline(aLongTimeAgo())
+	}
+}
+
 // Send sends r for c to the application at address. An error is ErrUnreachable:
 // nothing was sent. After no error, Finish must be called.
 func (l *Leg) Send(c Client, address string, r *Request) error {
+	l.interrupted.Store(false)
 	return l.send(c, l.s.pool(address), r)
 }
 
 func (l *Leg) send(c Client, p *pool, r *Request) error {
 	l.client, l.pool, l.method, l.sent, l.upgrade = c, p, r.Method, false, r.Upgrade
 	l.status, l.timeout = 0, r.Timeout
-	l.pump.whole, l.pump.clientErr, l.again = true, nil, nil
+	l.pump.whole, l.pump.clientErr = true, nil
 	l.start = time.Now()
 	u := p.get(l.start)
 	for reused := u != nil; ; reused = false {
@@ -152,8 +164,6 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 			if err != nil {
 				// It may have answered before it stopped reading.
 				l.reusable = false
-			} else if reused && r.Whole {
-				l.again = r.Head
 			}
 			break
 		}
@@ -172,27 +182,6 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 	return nil
 }
 
-// resend sends the request over a new connection, when the kept one was closed
-// before it came: an application that ends idle connections does so at the moment of
-// their reuse too. It reports whether an answer is to be waited for.
-func (l *Leg) resend() bool {
-	head := l.again
-	l.again = nil
-	if head == nil || !l.conn.untaken(len(head)) {
-		return false
-	}
-	nc, err := l.s.dial(l.pool.address)
-	if err != nil {
-		return false
-	}
-	_ = l.conn.Close()
-	l.start = time.Now()
-	l.attach(newUpConn(nc))
-	l.expect(l.start)
-	_, err = l.write(l.conn, head)
-	return err == nil
-}
-
 // write writes what may be more than the kernel takes at once with a bound: it
 // must not wait for ever for an application that does not read.
 func (l *Leg) write(u *upConn, b []byte) (int, error) {
@@ -207,6 +196,7 @@ func (l *Leg) write(u *upConn, b []byte) (int, error) {
 func (l *Leg) attach(u *upConn) {
 	now := l.start
 	l.conn = u
+	l.current.Store(u)
 	if n := l.s.Settings().HeadBytes; l.br.Size() != n {
 		l.br = bufio.NewReaderSize(l, n)
 	} else {
@@ -237,6 +227,10 @@ func (l *Leg) expect(now time.Time) {
 // time is over, and waiting goes on.
 func (l *Leg) Read(p []byte) (int, error) {
 	for {
+		// Whoever moves the deadline comes by here before it waits.
+		if l.interrupted.Load() {
+			return 0, ErrClientGone
+		}
 		n, err := l.conn.Conn.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
@@ -273,16 +267,12 @@ func (l *Leg) poll(now time.Time) error {
 // Receive reads the head of the next response. Below 200 it is an interim one,
 // and Receive is to be called again; 101 only after Request.Upgrade.
 func (l *Leg) Receive() (status int, err error) {
-	err = l.readHead()
-	if errors.Is(err, io.EOF) && l.resend() {
-		err = l.readHead()
-	}
-	if l.again = nil; err != nil {
+	if err := l.readHead(); err != nil {
 		return 0, err
 	}
 	switch {
 	case l.status == 101:
-		if !l.upgrade {
+		if !l.upgrade || l.http10 {
 			return 0, invalidResponse{errors.New("the application switched protocols unasked")}
 		}
 		l.headed = true
@@ -327,6 +317,7 @@ func (l *Leg) release() {
 		return
 	}
 	l.conn = nil
+	l.current.Store(nil)
 	if l.reusable && l.headed && l.body.ended && l.br.Buffered() == 0 {
 		now := l.start
 		if l.slow {
@@ -348,7 +339,8 @@ func (l *Leg) Hijack() (c net.Conn, read []byte) {
 		b, _ := l.br.Peek(n)
 		read = append(read, b...)
 	}
-	l.conn, l.again = nil, nil
+	l.conn = nil
+	l.current.Store(nil)
 	l.body.release()
 	return c, read
 }
