@@ -56,6 +56,8 @@ type loop struct {
 	begin        time.Time
 	sent, done   int64
 	notOK        int64
+	failed       int64
+	passed       map[int64]int64
 	latencies    []time.Duration
 	buffer       []byte
 }
@@ -75,6 +77,7 @@ func (l *loop) open(address string, connections int) error {
 	}
 	l.timer, l.epoll = -1, -1
 	l.conns = map[int32]*conn{}
+	l.passed = map[int64]int64{}
 	l.latencies = make([]time.Duration, 0, l.total)
 	l.buffer = make([]byte, 128<<10)
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -220,9 +223,16 @@ func (l *loop) serve(c *conn, events uint32) error {
 		return err
 	}
 	l.done++
-	l.latencies = append(l.latencies, time.Since(c.due))
-	if c.response.status >= 400 {
+	now := time.Now()
+	l.latencies = append(l.latencies, now.Sub(c.due))
+	switch {
+	case c.response.status >= 500:
+		l.failed++
 		l.notOK++
+	case c.response.status >= 400:
+		l.notOK++
+	default:
+		l.passed[now.Unix()]++
 	}
 	l.idle = append(l.idle, c)
 	return nil
@@ -237,6 +247,8 @@ func (l *loop) result(d time.Duration) Result {
 		P99:       percentile(l.latencies, 99),
 		NotOK:     l.notOK,
 		Errors:    l.total - l.done,
+		Failed:    l.failed,
+		Passed:    l.passed,
 	}
 }
 

@@ -33,6 +33,10 @@ type Result struct {
 	// NotOK are answers that were neither 2xx nor 3xx, Errors requests that got no
 	// answer.
 	NotOK, Errors int64
+	// Failed are answers of 500 and above, and Passed those below 400 by the second of
+	// the clock that they came in; only OpenLoop counts them.
+	Failed int64
+	Passed map[int64]int64
 }
 
 // Wrk runs wrk with one thread in a closed loop. The folder is for its script.

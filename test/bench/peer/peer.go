@@ -52,9 +52,12 @@ type Setup struct {
 type Peer struct {
 	*process.Process
 	Version string
-	// Open never denies, Denying does; Spliced has no policy and is empty where a
-	// peer has no such port. All are host:port.
-	Open, Denying, Spliced string
+	// Open never denies, Denying does; Spliced has no policy, Half denies half of a
+	// load, Shared is shared by many peers; they are empty where a peer has no such port.
+	// All are host:port.
+	Open, Denying, Spliced, Half, Shared string
+	// Service is another process that decides for the peer, or nil.
+	Service *process.Process
 	// Metrics is a URL, and Requests finds the counts of requests in what it says.
 	Metrics  string
 	Requests *regexp.Regexp
@@ -66,6 +69,7 @@ type values struct {
 	Origin, Open, Denying       string
 	Admin                       string
 	AdminPort, OriginPort       string
+	Service                     string
 	Tight, Burst, Window, Never int
 	Listeners                   []listenerValues
 }
@@ -97,14 +101,15 @@ func addresses(n int) ([]string, error) {
 	return nil, fmt.Errorf("no free port between %d and %d: %w", least, most, last)
 }
 
+func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
 func (s Setup) values(addrs []string) values {
-	port := func(a string) string { return a[strings.LastIndexByte(a, ':')+1:] }
 	v := values{
-		Folder: s.Folder, Small: Small, Origin: s.Origin, OriginPort: port(s.Origin),
-		Open: addrs[0], Denying: addrs[1], Admin: addrs[2], AdminPort: port(addrs[2]),
+		Folder: s.Folder, Small: Small, Origin: s.Origin, OriginPort: portOf(s.Origin),
+		Open: addrs[0], Denying: addrs[1], Admin: addrs[2], AdminPort: portOf(addrs[2]),
 		Tight: Tight, Burst: Tight - 1, Window: Window, Never: Never,
 	}
-	v.Listeners = []listenerValues{{"open", port(v.Open), Never}, {"tight", port(v.Denying), Tight}}
+	v.Listeners = []listenerValues{{"open", portOf(v.Open), Never}, {"tight", portOf(v.Denying), Tight}}
 	return v
 }
 
@@ -178,6 +183,14 @@ func (s Setup) Envoy(ctx context.Context, binary string) (*Peer, error) {
 	p.Metrics = strings.Replace(p.Metrics, "/metrics", "/stats/prometheus", 1)
 	p.Requests = regexp.MustCompile(`(?m)^envoy_http_downstream_rq_total\{[^}]*\} (\d+)$`)
 	return p, p.identify(ctx, regexp.MustCompile(`/(\d+\.\d+\.\d+)/`), binary, "--version")
+}
+
+// Stop ends the peer, and the service that decides for it.
+func (p *Peer) Stop() {
+	p.Process.Stop()
+	if p.Service != nil {
+		p.Service.Stop()
+	}
 }
 
 // identify asks a program for its version. Where it does not say, the peer ends.

@@ -28,11 +28,16 @@ const (
 // Weir starts weir-sidecar with one compiled snapshot; telemetry may be nil. Its
 // standard output is read and its lines are counted.
 func (s Setup) Weir(ctx context.Context, name, binary string, telemetry *snapshot.Telemetry) (*Peer, error) {
-	addrs, err := addresses(4)
+	return s.launch(ctx, name, binary, weirSnapshot(telemetry))
+}
+
+// launch starts weir-sidecar with a listener for each port of the snapshot, and one
+// for a port that it does not have.
+func (s Setup) launch(ctx context.Context, name, binary string, snap *snapshot.Snapshot) (*Peer, error) {
+	addrs, err := addresses(len(snap.GetPorts()) + 2)
 	if err != nil {
 		return nil, err
 	}
-	snap := weirSnapshot(telemetry)
 	if err := snapshot.Validate(snap); err != nil {
 		return nil, err
 	}
@@ -50,26 +55,25 @@ func (s Setup) Weir(ctx context.Context, name, binary string, telemetry *snapsho
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		return nil, err
 	}
-	listener := func(port int, address string) string {
-		return fmt.Sprintf("--listener=port=%d,listen=%s,upstream=%s", port, address, s.Origin)
+	admin := addrs[0]
+	args := []string{binary, "--snapshot", file, "--admin", admin}
+	at := map[uint32]string{portSpliced: addrs[1]}
+	for i, p := range snap.GetPorts() {
+		at[p.GetNumber()] = addrs[2+i]
+	}
+	for port, address := range at {
+		args = append(args, fmt.Sprintf("--listener=port=%d,listen=%s,upstream=%s", port, address, s.Origin))
 	}
 	p, err := process.Start(ctx, process.Command{
-		Name: name, Core: s.Core,
-		Args: []string{
-			binary, "--snapshot", file, "--admin", addrs[3],
-			listener(portOpen, addrs[0]), listener(portTight, addrs[1]), listener(portSpliced, addrs[2]),
-		},
-		// What the operator sets in a pod with a CPU limit of 1.
-		Env:     []string{"GOMAXPROCS=1", fmt.Sprintf("GOMEMLIMIT=%d", (128<<20)/10*9)},
-		Log:     filepath.Join(s.Folder, id+".log"),
-		Address: addrs[3], CountOutput: true,
+		Name: name, Core: s.Core, Args: args, Env: goSettings(),
+		Log: filepath.Join(s.Folder, id+".log"), Address: admin, CountOutput: true,
 	})
 	if err != nil {
 		return nil, err
 	}
 	peer := &Peer{
-		Process: p, Open: addrs[0], Denying: addrs[1], Spliced: addrs[2],
-		Metrics:  "http://" + addrs[3] + "/metrics",
+		Process: p, Open: at[portOpen], Denying: at[portTight], Spliced: at[portSpliced], Half: at[portHalf], Shared: at[portShared],
+		Metrics:  "http://" + admin + "/metrics",
 		Requests: regexp.MustCompile(`(?m)^weir_request_duration_seconds_count\{[^}]*\} (\d+)$`),
 	}
 	return peer, peer.identify(ctx, regexp.MustCompile(`^(\S+)`), binary, "version")

@@ -71,9 +71,9 @@ func (r Report) memoryTable() table {
 	return t
 }
 
-func (r Report) targetTable() table {
+func targetTable(targets []Target) table {
 	t := table{head: []string{"target", "", "measured", ""}}
-	for _, x := range r.targets() {
+	for _, x := range targets {
 		got := x.Got
 		if got == "" {
 			got = "–"
@@ -93,7 +93,7 @@ func (r Report) Text() string {
 	b.WriteString("\nMemory\n")
 	r.memoryTable().text(&b)
 	b.WriteString("\nTargets\n")
-	r.targetTable().text(&b)
+	targetTable(r.targets()).text(&b)
 	for _, s := range r.LeftOut {
 		fmt.Fprintf(&b, "\n%s\n", s)
 	}
@@ -120,7 +120,7 @@ Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](REA
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", p.Name, p.Version, fields)
 	}
 	b.WriteString("\n![CPU time per request](http.svg)\n\n## Targets\n\n")
-	r.targetTable().markdown(&b)
+	targetTable(r.targets()).markdown(&b)
 	for _, s := range r.Sections {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.Title)
 		s.table().markdown(&b)

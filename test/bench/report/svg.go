@@ -23,7 +23,7 @@ const (
 // colours by peer; Weir's stand out.
 func colour(peer string) string {
 	switch {
-	case peer == Weir:
+	case peer == Weir, peer == Leased:
 		return "#0b6e99"
 	case strings.HasPrefix(peer, Weir):
 		return "#7db8d1"
@@ -31,16 +31,39 @@ func colour(peer string) string {
 	return "#b5b5b5"
 }
 
-// SVG is a plot of the CPU time per request: a bar for the median and a line from
-// the least to the most.
+// plotted is a group of bars, and bar one of them.
+type plotted struct {
+	title string
+	bars  []bar
+}
+
+type bar struct {
+	name  string
+	value Spread
+}
+
+// SVG is a plot of the CPU time per request.
 func (r Report) SVG() string {
+	var out []plotted
+	for _, s := range r.Sections {
+		group := plotted{title: s.Title}
+		for _, l := range s.Lines {
+			group.bars = append(group.bars, bar{l.Peer, l.of(cpu)})
+		}
+		out = append(out, group)
+	}
+	return plot("CPU time of the proxy per request, µs: median, least and most of the rounds", out)
+}
+
+// plot draws a bar for each median and a line from the least to the most.
+func plot(title string, groups []plotted) string {
 	var most float64
 	height := titleHeight + plotMargin
-	for _, s := range r.Sections {
-		for _, l := range s.Lines {
-			most = max(most, l.of(cpu).Max)
+	for _, g := range groups {
+		for _, l := range g.bars {
+			most = max(most, l.value.Max)
 		}
-		height += groupGap + len(s.Lines)*(barHeight+barGap)
+		height += groupGap + len(g.bars)*(barHeight+barGap)
 	}
 	scale := 0.0
 	if most > 0 {
@@ -49,14 +72,14 @@ func (r Report) SVG() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="13">
 <rect width="100%%" height="100%%" fill="#ffffff"/>
-<text x="%d" y="32" font-size="17" font-weight="bold" fill="#222222">CPU time of the proxy per request, µs: median, least and most of the rounds</text>
-`, plotWidth, height, plotMargin)
+<text x="%d" y="32" font-size="17" font-weight="bold" fill="#222222">%s</text>
+`, plotWidth, height, plotMargin, html.EscapeString(title))
 	y := titleHeight
-	for _, s := range r.Sections {
+	for _, g := range groups {
 		y += groupGap
-		fmt.Fprintf(&b, `<text x="%d" y="%d" font-weight="bold" fill="#222222">%s</text>`+"\n", plotMargin, y-12, html.EscapeString(s.Title))
-		for _, l := range s.Lines {
-			bar(&b, y, scale, l)
+		fmt.Fprintf(&b, `<text x="%d" y="%d" font-weight="bold" fill="#222222">%s</text>`+"\n", plotMargin, y-12, html.EscapeString(g.title))
+		for _, l := range g.bars {
+			l.draw(&b, y, scale)
 			y += barHeight + barGap
 		}
 	}
@@ -64,12 +87,12 @@ func (r Report) SVG() string {
 	return b.String()
 }
 
-func bar(b *strings.Builder, y int, scale float64, l Line) {
-	c := l.of(cpu)
+func (l bar) draw(b *strings.Builder, y int, scale float64) {
+	c := l.value
 	middle := float64(y) + barHeight/2
 	at := func(v float64) float64 { return labelWidth + v*scale }
-	fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end" fill="#222222">%s</text>`, labelWidth-8, middle+4.5, html.EscapeString(l.Peer))
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, labelWidth, y, c.Median*scale, barHeight, colour(l.Peer))
+	fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end" fill="#222222">%s</text>`, labelWidth-8, middle+4.5, html.EscapeString(l.name))
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, labelWidth, y, c.Median*scale, barHeight, colour(l.name))
 	fmt.Fprintf(b, `<path d="M%.1f %.1fH%.1fM%.1f %.1fv8M%.1f %.1fv8" stroke="#222222" fill="none"/>`,
 		at(c.Min), middle, at(c.Max), at(c.Min), middle-4, at(c.Max), middle-4)
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" fill="#222222">%.1f</text>`+"\n", at(c.Max)+8, middle+4.5, c.Median)

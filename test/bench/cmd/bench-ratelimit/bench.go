@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"weir.dev/weir/test/bench/peer"
+	"weir.dev/weir/test/bench/report"
+	"weir.dev/weir/test/bench/stand"
+)
+
+// bench is one run.
+type bench struct {
+	*options
+	*stand.Stand
+	shared peer.Shared
+	all    []*contender
+	report report.RateLimit
+}
+
+// contender takes part in the comparison.
+type contender struct {
+	id, name string
+	start    func(context.Context) (*peer.Peer, error)
+	peer     *peer.Peer
+}
+
+func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+func (b *bench) note(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	b.report.Notes = append(b.report.Notes, s)
+	b.say("%s", s)
+}
+
+func (b *bench) run(ctx context.Context) error {
+	begin := time.Now()
+	b.report.Date = begin.UTC().Format(time.DateOnly)
+	b.report.Command = "make bench-ratelimit"
+	b.report.Rounds, b.report.Seconds = b.rounds, b.seconds
+	var err error
+	if b.report.Machine, err = stand.Machine(); err != nil {
+		return err
+	}
+	if busy := stand.Busy(); busy != "" {
+		b.note("%s", busy)
+	}
+	if err := b.store(ctx); err != nil {
+		return err
+	}
+	b.all = b.contenders()
+	for _, c := range b.all {
+		if err := b.startOne(ctx, c); err != nil {
+			return err
+		}
+	}
+	for _, s := range scenarios(b.rate) {
+		if !stand.Chosen(b.scenarios, s.id) {
+			continue
+		}
+		if err := b.scenario(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.id, err)
+		}
+	}
+	if b.pods > 0 && stand.Chosen(b.scenarios, "over") {
+		if err := b.over(ctx); err != nil {
+			return fmt.Errorf("over: %w", err)
+		}
+	}
+	fmt.Print(b.report.Text())
+	b.say("\nIt took %v.", time.Since(begin).Round(time.Second))
+	if b.write == "" {
+		return nil
+	}
+	return b.save()
+}
+
+// store starts the Redis beside the load.
+func (b *bench) store(ctx context.Context) error {
+	binary, err := stand.Look(b.redis)
+	if err != nil {
+		return err
+	}
+	r, err := b.Setup.Redis(ctx, binary, stand.LoadCore)
+	if err != nil {
+		return err
+	}
+	b.Defer(r.Stop)
+	half := int(b.rate / 2)
+	over := int(b.offered / 2)
+	b.shared = peer.Shared{
+		Setup: b.Setup, Redis: r,
+		Half: peer.Half{Limit: half, Burst: max(1, half/10)},
+		Over: peer.Half{Limit: over, Burst: max(1, over/10)},
+	}
+	b.report.Peers = append(b.report.Peers, report.Peer{Name: "Redis", Version: r.Version})
+	return nil
+}
+
+// contenders are those that are installed and chosen; what is not there is said.
+func (b *bench) contenders() []*contender {
+	out := []*contender{
+		{id: "exact", name: report.Exact, start: b.startWeir("exact", false)},
+		{id: "leased", name: report.Leased, start: b.startWeir("leased", true)},
+	}
+	envoy := &contender{id: "envoy", name: report.Gateway, start: func(ctx context.Context) (*peer.Peer, error) {
+		weir, err := stand.Look(b.weir)
+		if err != nil {
+			return nil, err
+		}
+		program, err := stand.Look(b.envoy)
+		if err != nil {
+			return nil, err
+		}
+		return b.shared.EnvoyGlobal(ctx, program, weir)
+	}}
+	redisrate := &contender{id: "redisrate", name: report.RedisRate, start: func(ctx context.Context) (*peer.Peer, error) {
+		program, err := stand.Look(b.redisrate)
+		if err != nil {
+			return nil, err
+		}
+		return b.shared.RedisRate(ctx, program)
+	}}
+	for _, o := range []struct {
+		*contender
+		binary, how string
+	}{
+		{envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv"},
+		{redisrate, b.redisrate, "go build ./test/bench/peer/redisrate"},
+	} {
+		if _, err := stand.Look(o.binary); err != nil && stand.Chosen(b.peers, o.id) {
+			b.note("%s is not there and was left out; it comes with %s.", o.name, o.how)
+			continue
+		}
+		out = append(out, o.contender)
+	}
+	kept := out[:0]
+	for _, c := range out {
+		if stand.Chosen(b.peers, c.id) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func (b *bench) startWeir(id string, leased bool) func(context.Context) (*peer.Peer, error) {
+	return func(ctx context.Context) (*peer.Peer, error) {
+		binary, err := stand.Look(b.weir)
+		if err != nil {
+			return nil, err
+		}
+		return b.shared.Weir(ctx, "weir-"+id, id, binary, leased)
+	}
+}
+
+// startOne starts a contender and verifies that it limits through the Redis.
+func (b *bench) startOne(ctx context.Context, c *contender) error {
+	p, err := c.start(ctx)
+	if err != nil {
+		return err
+	}
+	b.Defer(p.Stop)
+	c.peer = p
+	before, err := b.shared.Redis.Calls()
+	if err != nil {
+		return err
+	}
+	if _, err := p.Verify(ctx); err != nil {
+		return fmt.Errorf("%s %s cannot be compared: %w", c.name, p.Version, err)
+	}
+	after, err := b.shared.Redis.Calls()
+	if err != nil {
+		return err
+	}
+	if after == before {
+		return fmt.Errorf("%s cannot be compared: it did not ask the Redis", c.name)
+	}
+	if (c.id == "exact" || c.id == "leased") && b.version != "" {
+		p.Version = b.version
+	}
+	b.say("%-28s %-12s %d of a client pass, the next get 429, another client passes; %d calls of the Redis", c.name, p.Version, peer.Tight, after-before)
+	version := p.Version
+	if c.id == "envoy" {
+		version += "; the service is weir-sidecar rls, with fixed windows"
+		b.note("The rate limit service beside Envoy is Weir's own: envoyproxy/ratelimit is no module that the Go proxy has.")
+	}
+	b.report.Peers = append(b.report.Peers, report.Peer{Name: c.name, Version: version})
+	return nil
+}
+
+// save writes the page, the plot and the raw results.
+func (b *bench) save() error {
+	if err := os.MkdirAll(b.write, 0o755); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(b.report, "", " ")
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"ratelimit.md": b.report.Markdown(), "ratelimit.svg": b.report.SVG(), "ratelimit.json": string(raw) + "\n",
+	} {
+		file := filepath.Join(b.write, name)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+		b.say("wrote %s", file)
+	}
+	return nil
+}
