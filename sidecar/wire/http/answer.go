@@ -119,7 +119,7 @@ func (t *txn) flush(b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
-	_, err := t.c.nc.Write(b)
+	_, err := t.sock.Write(b)
 	return err == nil
 }
 
