@@ -31,6 +31,7 @@ func newPool(address string, limit time.Duration) *pool {
 type upConn struct {
 	net.Conn
 	raw   syscall.RawConn
+	sock  socket
 	since time.Time
 	// tick is the read deadline.
 	tick time.Time
@@ -39,11 +40,18 @@ type upConn struct {
 	buf  [1]byte
 }
 
+// Read implements io.Reader.
+func (u *upConn) Read(p []byte) (int, error) { return u.sock.Read(p) }
+
+// Write implements io.Writer.
+func (u *upConn) Write(p []byte) (int, error) { return u.sock.Write(p) }
+
 func newUpConn(c net.Conn) *upConn {
 	u := &upConn{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
 		u.raw, _ = sc.SyscallConn()
 	}
+	u.sock.attach(c, u.raw)
 	u.look = u.lookFD
 	return u
 }

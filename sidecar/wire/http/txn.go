@@ -18,8 +18,9 @@ import (
 type txn struct {
 	s *Server
 	c *conn
-	// br is the client's side.
-	br *bufio.Reader
+	// sock is the client's side, br what was read of it.
+	sock socket
+	br   *bufio.Reader
 
 	header   fasthttp.RequestHeader
 	head     head
@@ -84,10 +85,11 @@ func newTxn(s *Server) *txn {
 func (t *txn) attach(c *conn) {
 	t.c = c
 	c.txn = t
+	t.sock.attach(c.nc, c.raw)
 	if n := t.s.Settings().HeadBytes; t.br.Size() != n {
-		t.br = bufio.NewReaderSize(c.nc, n)
+		t.br = bufio.NewReaderSize(&t.sock, n)
 	} else {
-		t.br.Reset(c.nc)
+		t.br.Reset(&t.sock)
 	}
 }
 
@@ -97,6 +99,7 @@ func (t *txn) detach() {
 	if !t.spent {
 		t.br.Reset(nil)
 	}
+	t.sock.attach(nil, nil)
 	t.c.txn = nil
 	t.c = nil
 	if cap(t.w) > maxKept {

@@ -231,7 +231,7 @@ func (l *Leg) Read(p []byte) (int, error) {
 		if l.interrupted.Load() {
 			return 0, ErrClientGone
 		}
-		n, err := l.conn.Conn.Read(p)
+		n, err := l.conn.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
