@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -128,4 +129,76 @@ func TestWebSocketAndEvents(t *testing.T) {
 	if len(all) != 5 || all[0].MS > all[4].MS-600 {
 		t.Errorf("events %+v, want 5, each as it was sent", all)
 	}
+}
+
+// What is open when a policy changes goes on, and what comes then meets the new one.
+func TestPolicyEditWhileStreamsAreOpen(t *testing.T) {
+	ns := namespace(t, "e2e-open", inject)
+	client(t, ns)
+	apply(t, ns, rpcApp("rpc"))
+	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	apply(t, ns, policy("streams", "rpc", 1000, ""))
+	waitProgrammed(t, ns, "streams")
+	var tunnel socket
+	var stream struct {
+		Code, Message string
+		Answered      int
+	}
+	const n, every = 150, "100ms"
+	ended := make(chan error, 2)
+	keep := func(to any, args ...string) {
+		out, err := tryKubectl("", append([]string{"exec", "-n", ns, "client", "--", "/app/rpc"}, args...)...)
+		if err == nil {
+			err = json.Unmarshal([]byte(out), to)
+		}
+		ended <- err
+	}
+	go keep(&tunnel, "ws", "-n", fmt.Sprint(n), "-every", every, "-H", "X-Client-Id: "+unique(t), "ws://rpc/ws")
+	go keep(&stream, "stream", "-n", fmt.Sprint(n), "-every", every, "rpc:9090")
+	pod := kubectl(t, "get", "pods", "-n", ns, "-l", "app=rpc", "-o", "jsonpath={.items[0].metadata.name}")
+	metrics := "http://" + podIP(t, ns, pod) + ":16000/metrics"
+	eventually(t, 10*time.Second, "both are open", func() error {
+		if r := send(t, ns, metrics)[0]; !strings.Contains(r.Body, "\nweir_connections 2\n") {
+			return errors.New("weir_connections is not 2")
+		}
+		return nil
+	})
+	apply(t, ns, policy("streams", "rpc", 2, ""))
+	waitProgrammed(t, ns, "streams")
+	eventually(t, 30*time.Second, "2 of 5 requests", func() error {
+		count := map[int]int{}
+		for _, r := range send(t, ns, "-n", "5", "-H", "X-Client-Id: "+unique(t), "http://rpc/healthz") {
+			count[r.Status]++
+		}
+		if count[200] != 2 || count[429] != 3 {
+			return fmt.Errorf("got %v", count)
+		}
+		return nil
+	})
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if tunnel.Status != 101 || tunnel.Echoed != n || tunnel.Error != "" {
+		t.Errorf("the WebSocket: %+v, want %d echoes", tunnel, n)
+	}
+	if stream.Code != "OK" || stream.Answered != n {
+		t.Errorf("the gRPC stream: %+v, want %d answers", stream, n)
+	}
+}
+
+// TLS to a governed port is refused, and the policy says so.
+func TestEncryptedTraffic(t *testing.T) {
+	ns := namespace(t, "e2e-encrypted", inject)
+	client(t, ns)
+	deploy(t, ns, app{name: "shop", replicas: 1, port: 8080, targetPort: "8080"})
+	apply(t, ns, policy("payments", "shop", 6, ""))
+	waitProgrammed(t, ns, "payments")
+	if r := send(t, ns, "-k", "https://shop:80/")[0]; r.Status != 0 {
+		t.Errorf("TLS to a governed port: %+v, want the connection closed", r)
+	}
+	eventually(t, 30*time.Second, "EncryptedTraffic", func() error {
+		return condition(t, ns, "payments", "Programmed", "False", "EncryptedTraffic", "8080")
+	})
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -133,5 +134,56 @@ func one(ctx context.Context, client grpc_testing.TestServiceClient) callResult 
 			r.RetryMS = info.GetRetryDelay().AsDuration().Milliseconds()
 		}
 	}
+	return r
+}
+
+// streamResult is what became of a bidirectional stream.
+type streamResult struct {
+	Code     string `json:"code"`
+	Message  string `json:"message,omitempty"`
+	Answered int    `json:"answered"`
+}
+
+func stream(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("rpc stream", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	n := fs.Int("n", 1, "how many messages, each after the answer to the one before")
+	every := fs.Duration("every", 0, "pause after each")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() != 1 {
+		return fmt.Errorf("stream: want HOST:PORT after the flags, got %q", fs.Args())
+	}
+	conn, err := dial(fs.Arg(0))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return json.NewEncoder(stdout).Encode(converse(ctx, grpc_testing.NewTestServiceClient(conn), *n, *every))
+}
+
+// converse sends n messages on one stream, and ends it.
+func converse(ctx context.Context, client grpc_testing.TestServiceClient, n int, every time.Duration) streamResult {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var r streamResult
+	s, err := client.FullDuplexCall(ctx)
+	for err == nil && r.Answered < n {
+		// An error of Send is io.EOF: the stream's own comes from Recv.
+		_ = s.Send(&grpc_testing.StreamingOutputCallRequest{ResponseParameters: []*grpc_testing.ResponseParameters{{Size: 100}}})
+		if _, err = s.Recv(); err == nil {
+			r.Answered++
+			time.Sleep(every)
+		}
+	}
+	if err == nil {
+		_ = s.CloseSend()
+		if _, err = s.Recv(); errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	st := status.Convert(err)
+	r.Code, r.Message = st.Code().String(), st.Message()
 	return r
 }

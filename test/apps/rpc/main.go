@@ -16,6 +16,7 @@ import (
 const usage = `usage: rpc [-grpc ADDRESS] [-http ADDRESS]        serve
        rpc interop HOST:PORT [CASE…]               run gRPC's interoperability cases
        rpc call [FLAGS] HOST:PORT                  make unary calls, print a JSON line for each
+       rpc stream [FLAGS] HOST:PORT                keep a bidirectional stream, print a JSON line
        rpc ws [FLAGS] URL                          echo messages over WebSocket, print a JSON line
        rpc events [FLAGS] URL                      read Server-Sent Events, print a JSON line for each
 `
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = interoperate(ctx, rest, stdout)
 	case "call":
 		err = call(ctx, rest, stdout, stderr)
+	case "stream":
+		err = stream(ctx, rest, stdout, stderr)
 	case "ws":
 		err = ws(ctx, rest, stdout, stderr)
 	case "events":

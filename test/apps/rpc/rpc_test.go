@@ -57,6 +57,14 @@ func TestCall(t *testing.T) {
 	}
 }
 
+func TestStream(t *testing.T) {
+	rpc, _ := start(t)
+	var r streamResult
+	if err := json.Unmarshal([]byte(output(t, "stream", "-n", "3", rpc)), &r); err != nil || r.Code != "OK" || r.Answered != 3 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 func TestWebSocket(t *testing.T) {
 	_, web := start(t)
 	var r wsResult

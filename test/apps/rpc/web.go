@@ -44,6 +44,7 @@ func ws(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.SetOutput(stderr)
 	n := fs.Int("n", 1, "how many messages to echo")
 	size := fs.Int("size", 1000, "bytes of each")
+	every := fs.Duration("every", 0, "pause after each")
 	h := headers(fs)
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -51,10 +52,10 @@ func ws(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if fs.NArg() != 1 {
 		return fmt.Errorf("ws: want one URL after the flags, got %q", fs.Args())
 	}
-	return json.NewEncoder(stdout).Encode(echo(ctx, fs.Arg(0), h, *n, *size))
+	return json.NewEncoder(stdout).Encode(echo(ctx, fs.Arg(0), h, *n, *size, *every))
 }
 
-func echo(ctx context.Context, url string, h http.Header, n, size int) wsResult {
+func echo(ctx context.Context, url string, h http.Header, n, size int, every time.Duration) wsResult {
 	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
 	c, resp, err := dialer.DialContext(ctx, url, h)
 	var r wsResult
@@ -66,8 +67,8 @@ func echo(ctx context.Context, url string, h http.Header, n, size int) wsResult 
 		return r
 	}
 	defer c.Close()
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	for i := range n {
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		want := strings.Repeat(fmt.Sprint(i%10), size)
 		if err := c.WriteMessage(websocket.TextMessage, []byte(want)); err != nil {
 			r.Error = err.Error()
@@ -79,6 +80,7 @@ func echo(ctx context.Context, url string, h http.Header, n, size int) wsResult 
 			return r
 		}
 		r.Echoed++
+		time.Sleep(every)
 	}
 	return r
 }
