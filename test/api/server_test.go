@@ -87,7 +87,7 @@ func takesFullObjects(t *testing.T, server client.Client) {
 }
 
 func takesSamples(t *testing.T, server client.Client) {
-	for _, name := range []string{"ratelimitpolicy", "ratelimitpolicy-grpc", "idempotencypolicy", "callbackroute"} {
+	for _, name := range []string{"ratelimitpolicy", "ratelimitpolicy-algorithms", "ratelimitpolicy-grpc", "idempotencypolicy", "callbackroute"} {
 		text, err := os.ReadFile(filepath.Join("../../config/samples", name+".yaml"))
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every sample is taken as it is, but for its namespace: what this version enforces is
+// programmed in pods, the rest is refused in words.
+func TestSamples(t *testing.T) {
+	files, err := filepath.Glob("../../config/samples/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("samples %v, error %v", files, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ns := namespace(t, "e2e-"+name, inject)
+			manifest := strings.Replace(string(text), "namespace: shop", "namespace: "+ns, 1)
+			if !strings.Contains(manifest, "namespace: "+ns) {
+				t.Fatal("the sample is of another namespace than shop")
+			}
+			if !strings.Contains(manifest, "kind: RateLimitPolicy") {
+				apply(t, ns, manifest)
+				waitUnsupported(t, ns, manifest)
+				return
+			}
+			service := "payments"
+			if strings.Contains(manifest, "sectionName: grpc") {
+				service = "ledger"
+				apply(t, ns, rpcApp(service))
+				kubectl(t, "rollout", "status", "-n", ns, "deployment/"+service, "--timeout=120s")
+			} else {
+				deploy(t, ns, app{name: service, replicas: 1, port: 8080, targetPort: "http"})
+			}
+			apply(t, ns, manifest)
+			for _, condition := range []string{"Accepted", "Programmed"} {
+				kubectl(t, "wait", "--for=condition="+condition, "--timeout=60s", "-n", ns, "rlp", "--all")
+			}
+		})
+	}
+}
+
+func waitUnsupported(t *testing.T, ns, manifest string) {
+	t.Helper()
+	kind := "idp"
+	if strings.Contains(manifest, "kind: CallbackRoute") {
+		kind = "cbr"
+	}
+	kubectl(t, "wait", `--for=jsonpath={.status.conditions[?(@.type=="Accepted")].reason}=Unsupported`, "--timeout=60s", "-n", ns, kind, "--all")
+}
