@@ -165,10 +165,14 @@ func (s Shared) snapshot(prefix string, a algorithm) *snapshot.Snapshot {
 		if a.kind == snapshot.Algorithm_ALGORITHM_TOKEN_BUCKET {
 			l.Burst = uint64(burst)
 		}
-		// Without a word from the store nothing passes: what is measured is the store.
+		failure := snapshot.FailurePolicy_FAILURE_POLICY_LOCAL_FALLBACK
+		if port == "shared" {
+			// Nothing passes without a word from the store: what is measured is its limit.
+			failure = snapshot.FailurePolicy_FAILURE_POLICY_CLOSED
+		}
 		return &snapshot.RateLimitPolicy{
 			Name: port, Generation: 1, Store: "redis",
-			FailurePolicy: snapshot.FailurePolicy_FAILURE_POLICY_CLOSED,
+			FailurePolicy: failure,
 			Headers:       snapshot.HeaderStyle_HEADER_STYLE_IETF,
 			Limits:        []*snapshot.Limit{l},
 		}
