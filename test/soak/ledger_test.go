@@ -59,6 +59,18 @@ func (l *ledger) finish(c *call) {
 	l.settle(c.id)
 }
 
+// seen reports whether a filter has seen one of the calls, which are not finished.
+func (l *ledger) seen(calls []*call) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range calls {
+		if l.entries[c.id].heads > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func idOf(x *exchange.Exchange) uint64 {
 	path := string(x.RawPath)
 	id, _ := strconv.ParseUint(path[strings.LastIndexByte(path, '/')+1:], 10, 64)

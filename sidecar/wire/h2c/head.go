@@ -142,7 +142,7 @@ func (t *stream) check() (exchange.Denial, bool) {
 			"The path and header fields are longer than "+strconv.Itoa(t.s.http.Settings().HeadBytes)+" bytes together, or more than "+strconv.Itoa(maxFields)+" fields."), false
 	case !rules.IsToken(bytesOf(r.Method)):
 		return rules.Malformed("The request's :method has characters that are not allowed in one."), false
-	case r.RequestURI[0] != '/' && r.RequestURI != "*" || strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c == 0x7F }):
+	case r.RequestURI[0] != '/' && (r.RequestURI != "*" || r.Method != http.MethodOptions) || strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c == 0x7F }):
 		// HTTP/1 would take a space for the end of it.
 		return rules.Malformed("The request's :path is not a path."), false
 	}

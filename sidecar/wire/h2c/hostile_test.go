@@ -49,6 +49,7 @@ func testHostile(t *testing.T, protocol exchange.Protocol) {
 		"userinfo":            {[]string{":method", "GET", ":scheme", "http", ":authority", "u@h", ":path", "/"}, "", protocolError, ""},
 		"authority, path":     {[]string{":method", "GET", ":scheme", "http", ":authority", "h/x", ":path", "/"}, "", "400", "malformed-request"},
 		"asterisk":            {[]string{":method", "OPTIONS", ":scheme", "http", ":authority", "h", ":path", "*"}, "", "200", "OPTIONS * h"},
+		"asterisk, GET":       {request("*"), "", "400", "malformed-request"},
 		"absolute path":       {request("http://other/"), "", "400", "malformed-request"},
 		"relative path":       {request("a"), "", protocolError, ""},
 		"no path":             {request(""), "", protocolError, ""},

@@ -29,9 +29,6 @@ const (
 	originIdle = 5 * time.Minute
 	// originWindow is how much of a response is taken that the client has not.
 	originWindow = 256 << 10
-	// settingsWait is how long a new connection waits for the application's
-	// SETTINGS, which it owes at once.
-	settingsWait = time.Second
 )
 
 // framesKey is where a dial leaves its connection.
@@ -196,10 +193,11 @@ func (a *origin) connect(d *dial) {
 	c, err := transport.NewClientConn(context.WithValue(ctx, framesKey{}, &frames), "http", a.address)
 	if err == nil {
 		// Until the application has said how many streams it takes, net/http
-		// takes it for a hundred, and it would refuse those that are too many.
+		// takes it for a hundred, and it would refuse those that are too many. It
+		// owes its SETTINGS at once, but may be slow to begin.
 		select {
 		case <-frames.settled:
-		case <-time.After(settingsWait):
+		case <-ctx.Done():
 		}
 	}
 	a.mu.Lock()
