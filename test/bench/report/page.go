@@ -147,7 +147,7 @@ func thousands(f float64) string {
 
 // micros writes microseconds, as milliseconds where they are many.
 func micros(f float64) string {
-	if f >= 1000 {
+	if f >= 1000 || f <= -1000 {
 		return fmt.Sprintf("%.2f ms", f/1000)
 	}
 	return fmt.Sprintf("%.0f µs", f)
