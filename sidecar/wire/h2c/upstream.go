@@ -18,8 +18,8 @@ const (
 	// maxOriginConns bounds the connections to one application. There is one more
 	// whenever the application allows no more streams on those that there are.
 	maxOriginConns = 256
-	// maxDials bounds the connections that one request waits for: an application
-	// may end each as soon as it is there.
+	// maxDials bounds the connections that one request sees ended as soon as they
+	// are there.
 	maxDials = 3
 	// strangerFor is how long an application that does not speak HTTP/2 is not
 	// asked again.
@@ -68,6 +68,7 @@ type origin struct {
 // dial is shared by all that wait for it.
 type dial struct {
 	done chan struct{}
+	conn *http.ClientConn
 	err  error
 }
 
@@ -136,7 +137,7 @@ func (o *origins) close() {
 // conn returns a connection that takes one more request: exactly one RoundTrip, or
 // Release, must follow. Its errors say that the application cannot be reached.
 func (a *origin) conn(ctx context.Context) (*http.ClientConn, error) {
-	for range maxDials {
+	for ended := 0; ended < maxDials; {
 		a.mu.Lock()
 		if c := a.free(); c != nil {
 			a.mu.Unlock()
@@ -155,17 +156,16 @@ func (a *origin) conn(ctx context.Context) (*http.ClientConn, error) {
 		a.mu.Unlock()
 		select {
 		case <-d.done:
-			if d.err != nil {
+			switch {
+			case d.err != nil:
 				return nil, d.err
+			case d.conn.Err() != nil:
+				ended++
 			}
+			// Else it may have been taken by others that waited for it.
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c := a.free(); c != nil {
-		return c, nil
 	}
 	return nil, errEnds
 }
@@ -212,7 +212,7 @@ func (a *origin) connect(d *dial) {
 	case err == nil:
 		a.conns = append(a.conns, c)
 	}
-	a.dial, d.err = nil, err
+	a.dial, d.conn, d.err = nil, c, err
 	close(d.done)
 }
 
