@@ -24,6 +24,8 @@ type Denial struct {
 	Limits []string
 	// RetryAfter is when trying again makes sense; 0: not said.
 	RetryAfter time.Duration
+	// Exhausted: a limit is used up, whatever Status says; gRPC's RESOURCE_EXHAUSTED.
+	Exhausted bool
 	// Close asks the codec to end the connection after the answer.
 	Close bool
 }

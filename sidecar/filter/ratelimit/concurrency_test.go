@@ -37,7 +37,7 @@ func TestConcurrency(t *testing.T) {
 				Denial: exchange.Denial{
 					Status: 503, Type: ratelimit.TypeReducedCapacity, Title: "Temporarily Reduced Capacity", Policy: "shop/payments",
 					Detail: "Limit l allows 2 requests in progress; retry in 1 s.",
-					Limits: []string{"l"}, RetryAfter: time.Second,
+					Limits: []string{"l"}, RetryAfter: time.Second, Exhausted: true,
 				},
 			})
 			want(t, ask(f, request("b")).Limits, `"l";r=1`)

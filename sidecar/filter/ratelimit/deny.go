@@ -34,6 +34,8 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 		Type:   TypeReducedCapacity,
 		Title:  "Temporarily Reduced Capacity",
 		Policy: f.policy,
+
+		Exhausted: true,
 	}
 	var detail strings.Builder
 	var retry int64

@@ -244,7 +244,7 @@ func TestFieldsAndDenial(t *testing.T) {
 			Detail:     "Limit per-client allows 2 requests per 60 s; retry in 64 s.",
 			Policy:     "shop/payments",
 			Limits:     []string{"per-client"},
-			RetryAfter: 64 * time.Second,
+			RetryAfter: 64 * time.Second, Exhausted: true,
 		},
 	})
 	want(t, ask(f, request("b")).Status, 200)
@@ -355,7 +355,7 @@ func TestClusterThenPod(t *testing.T) {
 		Denial: exchange.Denial{
 			Status: 429, Type: ratelimit.TypeQuotaExceeded, Title: "Quota Exceeded", Policy: "shop/payments",
 			Detail: "Limit pod allows 3 requests per 60 s; retry in 64 s.",
-			Limits: []string{"pod"}, RetryAfter: 64 * time.Second,
+			Limits: []string{"pod"}, RetryAfter: 64 * time.Second, Exhausted: true,
 		},
 	})
 	want(t, w.store.calls, calls)

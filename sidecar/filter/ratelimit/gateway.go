@@ -37,6 +37,8 @@ func (f *Filter) denyTooMany(x *exchange.Exchange, l *limit) exchange.Verdict {
 		Detail: fmt.Sprintf("Limit %s never lets %d requests pass at once.", l.name, x.Hits),
 		Policy: f.policy,
 		Limits: []string{l.name},
+
+		Exhausted: true,
 	})
 	return exchange.Respond
 }

@@ -26,7 +26,7 @@ func TestPenalty(t *testing.T) {
 		Denial: exchange.Denial{
 			Status: 429, Type: ratelimit.TypeAbnormalUsage, Title: "Abnormal Usage Detected", Policy: "shop/payments",
 			Detail: "Limit l denies everything for 600 s after 3 denials within 60 s; retry in 600 s.",
-			Limits: []string{"l"}, RetryAfter: 600 * time.Second,
+			Limits: []string{"l"}, RetryAfter: 600 * time.Second, Exhausted: true,
 		},
 	})
 	want(t, statuses(f, "b", 2), []int{200, 200})

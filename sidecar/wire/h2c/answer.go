@@ -34,7 +34,7 @@ func (t *stream) answer(d exchange.Denial) {
 	t.x.Denial = d
 	t.x.Status = d.Status
 	if t.grpc {
-		t.answerGRPC(&d, denialCode(d.Status))
+		t.answerGRPC(&d, denialCode(&d))
 		return
 	}
 	t.status = d.Status

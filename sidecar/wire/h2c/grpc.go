@@ -32,9 +32,13 @@ const (
 // denialCode is the gRPC status of a denial. It is that of gRPC's own table for
 // HTTP (doc/http-grpc-status-mapping.md), but where the table is for proxies that
 // know nothing of gRPC: 429 and 413 are RESOURCE_EXHAUSTED, 504 and 408 are
-// DEADLINE_EXCEEDED, 501 is UNIMPLEMENTED, 500 INTERNAL.
-func denialCode(status int) int {
-	switch status {
+// DEADLINE_EXCEEDED, 501 is UNIMPLEMENTED, 500 INTERNAL. A denial that says so is
+// RESOURCE_EXHAUSTED whatever its status.
+func denialCode(d *exchange.Denial) int {
+	if d.Exhausted {
+		return grpcResourceExhausted
+	}
+	switch d.Status {
 	case http.StatusTooManyRequests, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
 		return grpcResourceExhausted
 	case http.StatusGatewayTimeout, http.StatusRequestTimeout:
@@ -44,7 +48,7 @@ func denialCode(status int) int {
 	case http.StatusInternalServerError:
 		return grpcInternal
 	}
-	return grpcCode(status)
+	return grpcCode(d.Status)
 }
 
 // grpcCode is what a gRPC client makes of an HTTP status without a grpc-status.

@@ -95,6 +95,7 @@ func TestDenialGRPC(t *testing.T) {
 	}{
 		"limit":       {exchange.Denial{Status: 429, Type: "https://weir.dev/problems/rate-limited", Detail: "Zu viel: 100 % «jetzt».", Limits: []string{"a", "b"}, Policy: "shop/pay", RetryAfter: 1500 * time.Millisecond}, codes.ResourceExhausted, 1500 * time.Millisecond},
 		"unavailable": {exchange.Denial{Status: 503, Type: "urn:x", Detail: "later", RetryAfter: 2 * time.Second}, codes.Unavailable, 2 * time.Second},
+		"exhausted":   {exchange.Denial{Status: 503, Type: "urn:x", Detail: "busy", RetryAfter: time.Second, Exhausted: true}, codes.ResourceExhausted, time.Second},
 		"bad gateway": {exchange.Denial{Status: 502, Detail: "gone"}, codes.Unavailable, 0},
 		"bad request": {exchange.Denial{Status: 400, Detail: "no key"}, codes.Internal, 0},
 		"timeout":     {exchange.Denial{Status: 504, Detail: "late"}, codes.DeadlineExceeded, 0},

@@ -120,7 +120,8 @@ func (t *stream) aborted(ctx context.Context, err error) exchange.Outcome {
 	}
 	if failed := t.body.failed.Load(); failed != nil {
 		t.record.Aborted = aborted(*failed)
-		t.endGRPC(denialCode(t.bodyDenial(*failed).Status), t.bodyDenial(*failed).Detail)
+		d := t.bodyDenial(*failed)
+		t.endGRPC(denialCode(&d), d.Detail)
 		return exchange.Aborted
 	}
 	if errors.Is(context.Cause(ctx), errDeadline) {
