@@ -133,6 +133,8 @@ type transport struct {
 	http.Transport
 	mu    sync.Mutex
 	conns []*net.TCPConn
+	// ended: what is dialed for a call that was left is closed.
+	ended bool
 }
 
 func newTransport() *transport {
@@ -144,8 +146,12 @@ func newTransport() *transport {
 			return nil, err
 		}
 		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.ended {
+			_ = c.Close()
+			return nil, net.ErrClosed
+		}
 		t.conns = append(t.conns, c.(*net.TCPConn))
-		t.mu.Unlock()
 		return c, nil
 	}
 	return t
@@ -159,6 +165,15 @@ func (t *transport) tear() {
 		_ = c.SetLinger(0)
 		_ = c.Close()
 	}
+}
+
+// end is tear for good.
+func (t *transport) end() {
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.tear()
+	t.CloseIdleConnections()
 }
 
 // random2 returns a call for HTTP/2.
@@ -319,7 +334,6 @@ func (w *world) wreck2(ctx context.Context, port uint16) {
 		}
 		cancel()
 		wg.Wait()
-		t.tear()
-		t.CloseIdleConnections()
+		t.end()
 	}
 }
