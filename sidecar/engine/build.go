@@ -4,6 +4,7 @@ package engine
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -82,6 +83,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 		Bans:      func(id string) ratelimit.Bans { return b.e.tables.Bans(id) },
 		WouldDeny: func(id string) *atomic.Uint64 { b.limits[id] = true; return b.e.shadowOf(id) },
 		Peers:     b.e.peersOf(name),
+		Random:    rand.Int64N,
 	}
 	if b.e.opts.Metrics != nil {
 		env.Metrics = b.e.opts.Metrics

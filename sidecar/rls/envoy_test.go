@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,12 +162,16 @@ func TestEnvoy(t *testing.T) {
 	denied := g.want(1, "POST", "//users/7/./payments?x=1", "X-Client-Id", "a")
 	want := map[string]string{
 		"Content-Type": "application/problem+json", "Cache-Control": "no-store", "X-App": "",
-		"Retry-After": strings.TrimPrefix(denied.header.Get("RateLimit"), `"per-client";r=0;t=`),
 	}
 	for name, v := range want {
 		if got := denied.header.Values(name); strings.Join(got, "|") != v {
 			t.Errorf("%s is %q, want %q", name, got, v)
 		}
+	}
+	wait, err := strconv.Atoi(strings.TrimPrefix(denied.header.Get("RateLimit"), `"per-client";r=0;t=`))
+	retry, err2 := strconv.Atoi(denied.header.Get("Retry-After"))
+	if err != nil || err2 != nil || retry < wait || retry > wait+max(1, wait/10) {
+		t.Errorf("RateLimit %q, Retry-After %d", denied.header.Get("RateLimit"), retry)
 	}
 	if !strings.Contains(denied.body, `"status":429,"detail":"Limit per-client allows 2 requests per 60 s; retry in `) {
 		t.Errorf("body %s", denied.body)

@@ -72,9 +72,25 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 	}
 	fmt.Fprintf(&detail, "; retry in %d s.", retry)
 	d.Detail = detail.String()
-	d.RetryAfter = time.Duration(retry) * time.Second
+	d.RetryAfter = time.Duration(f.spread(retry)) * time.Second
 	x.Deny(d)
 	return exchange.Respond
+}
+
+// Bounds of what spread adds, in seconds.
+const (
+	leastSpread = 5
+	mostSpread  = 60
+)
+
+// spread lengthens a wait by up to a tenth, so that the clients that were denied in
+// one window do not all come back in the same second. It is whole seconds: waits of 5
+// to 9 s get up to one, shorter ones none.
+func (f *Filter) spread(seconds int64) int64 {
+	if f.env.Random == nil || seconds < leastSpread {
+		return seconds
+	}
+	return seconds + f.env.Random(min(max(1, seconds/10), mostSpread)+1)
 }
 
 func plural(n uint64) string {

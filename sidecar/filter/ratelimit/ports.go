@@ -127,4 +127,7 @@ type Env struct {
 	Peers *atomic.Uint32
 	// Metrics may be nil.
 	Metrics Metrics
+	// Random returns one of the n numbers from 0 on, by which Retry-After is spread;
+	// nil: it is not. For concurrent use.
+	Random func(n int64) int64
 }
