@@ -18,7 +18,7 @@ import (
 )
 
 // EnvoyGlobal starts an Envoy that asks a rate limit service about each request, and
-// that service, `weir-sidecar rls` with fixed windows in the Redis, on the same core.
+// that service, `weir-sidecar rls` with fixed windows in the Redis.
 func (s Shared) EnvoyGlobal(ctx context.Context, envoy, weir string) (*Peer, error) {
 	addrs, err := addresses(7)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s Shared) service(ctx context.Context, weir, listen, admin string) (*proce
 		return nil, err
 	}
 	return process.Start(ctx, process.Command{
-		Name: "rls", Core: s.Core, Address: listen, Log: filepath.Join(s.Folder, "service.log"),
+		Name: "rls", Core: s.ServiceCore, Address: listen, Log: filepath.Join(s.Folder, "service.log"),
 		Args: []string{weir, "rls", "--snapshot", file, "--listen", listen, "--admin", admin},
 		Env:  goSettings(),
 	})

@@ -28,6 +28,8 @@ type Shared struct {
 	Setup
 	Redis *Redis
 	Half  Half
+	// ServiceCore is the core of the rate limit service.
+	ServiceCore int
 	// Over is the limit that many sidecars share, on the port Shared of Weir.
 	Over Half
 }

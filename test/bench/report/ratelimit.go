@@ -151,6 +151,11 @@ func (r RateLimit) ratio(what string, measure func(SharedRound) float64) Target 
 	got := spread(values)
 	t.Measured, t.Met = true, got.Median >= 10
 	t.Got = fmt.Sprintf("%.1f (%.1f..%.1f)", got.Median, got.Min, got.Max)
+	// A service that decides by itself is another thing, and a cheaper one.
+	if calls := other.of(sharedCalls).Median; calls < 0.9 {
+		t.Measured = false
+		t.Got += fmt.Sprintf(", but Envoy's service asked the Redis only %.2f times per request", calls)
+	}
 	return t
 }
 

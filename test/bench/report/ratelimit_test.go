@@ -49,6 +49,7 @@ func TestRateLimitTargets(t *testing.T) {
 		"many calls":      {func(r *RateLimit) { r.Sections[0].Lines[0].Rounds[0].Calls = 0.06 }, "met met missed met missed"},
 		"calls of many":   {func(r *RateLimit) { r.Over[0].Calls = 0.06 }, "met met met missed missed"},
 		"within a second": {func(r *RateLimit) { r.Over[0].Worst = 5550 }, "met met met met met"},
+		"a late Redis":    {func(r *RateLimit) { r.Sections[0].Lines[1].Rounds[0].Calls = 0.5 }, "- - met met missed"},
 		"no Envoy":        {func(r *RateLimit) { r.Sections[0].Lines = r.Sections[0].Lines[:1] }, "- - met met missed"},
 		"only Envoy":      {func(r *RateLimit) { r.Sections[0].Lines = r.Sections[0].Lines[1:]; r.Over = nil }, "- - - - -"},
 	} {

@@ -97,7 +97,7 @@ func (b *bench) store(ctx context.Context) error {
 	half := int(b.rate / 2)
 	over := int(b.offered / 2)
 	b.shared = peer.Shared{
-		Setup: b.Setup, Redis: r,
+		Setup: b.Setup, Redis: r, ServiceCore: b.serviceCore,
 		Half: peer.Half{Limit: half, Burst: max(1, half/10)},
 		Over: peer.Half{Limit: over, Burst: max(1, over/10)},
 	}

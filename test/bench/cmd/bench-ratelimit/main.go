@@ -26,6 +26,7 @@ type options struct {
 	rate                                 float64
 	pods                                 int
 	offered                              float64
+	serviceCore                          int
 	scenarios, peers                     string
 	write                                string
 	timeout                              time.Duration
@@ -44,6 +45,7 @@ func flags() *options {
 	flag.Float64Var(&o.rate, "rate", 1000, "requests per second of the open loops; half of it is the limit of the scenario half")
 	flag.IntVar(&o.pods, "pods", 10, "sidecars that share one limit; 0: not measured")
 	flag.Float64Var(&o.offered, "offered", 10_000, "requests per second to all of these; half of it is the limit")
+	flag.IntVar(&o.serviceCore, "service-core", stand.ProxyCore, "core of the rate limit service beside Envoy: 0 with Envoy, 1 with the load and the Redis")
 	flag.StringVar(&o.scenarios, "scenarios", "", "ids with commas (default: all): open,half,latency,over")
 	flag.StringVar(&o.peers, "peers", "", "with commas (default: all there are): exact,leased,envoy,redisrate")
 	flag.StringVar(&o.write, "write", "", "`folder` for ratelimit.md, ratelimit.svg and ratelimit.json (default: only the terminal)")
@@ -70,6 +72,9 @@ func run(ctx context.Context, o *options) error {
 	defer cancel()
 	if o.rounds < 1 || o.seconds < 1 || o.rate < 100 || o.pods > 0 && o.offered < 100 {
 		return errors.New("--rounds and --seconds are at least 1, --rate and --offered at least 100")
+	}
+	if o.serviceCore != stand.ProxyCore && o.serviceCore != stand.LoadCore {
+		return errors.New("--service-core is 0 or 1")
 	}
 	st, err := stand.New(ctx, o.nginx, map[string]string{
 		"wrk":     "it makes the load: apt-get install wrk",
