@@ -194,7 +194,7 @@ func (b *bench) startOne(ctx context.Context, c *contender) error {
 	b.say("%-28s %-12s %d of a client pass, the next get 429, another client passes; %d calls of the Redis", c.name, p.Version, peer.Tight, after-before)
 	version := p.Version
 	if c.id == "envoy" {
-		version += "; the service is weir-sidecar rls, with fixed windows"
+		version += fmt.Sprintf("; the service is weir-sidecar rls, with fixed windows, on core %d", b.serviceCore)
 		b.note("The rate limit service beside Envoy is Weir's own: envoyproxy/ratelimit was not to be had as a Go module.")
 	}
 	b.report.Peers = append(b.report.Peers, report.Peer{Name: c.name, Version: version})
