@@ -78,7 +78,7 @@ func (x PortProblem_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PortProblem_Kind.Descriptor instead.
 func (PortProblem_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{12, 0}
+	return file_stream_stream_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type FromSidecar struct {
@@ -366,6 +366,142 @@ func (x *Hello) GetServing() *snapshot.Snapshot {
 	return nil
 }
 
+type FleetHello struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// As in Hello.
+	Features      []string `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetHello) Reset() {
+	*x = FleetHello{}
+	mi := &file_stream_stream_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetHello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetHello) ProtoMessage() {}
+
+func (x *FleetHello) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetHello.ProtoReflect.Descriptor instead.
+func (*FleetHello) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FleetHello) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *FleetHello) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+// What governs one namespace, in place of what did before.
+type FleetUpdate struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Of all ports of Services that a rate limit policy governs; their numbers only tell
+	// them apart. Absent: nothing is governed any more.
+	Snapshot *snapshot.Snapshot `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// All that the snapshot's stores need.
+	Secrets *Secrets `protobuf:"bytes,3,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	// Policies that were left out because of missing features, kind/name.
+	Unsupported []string `protobuf:"bytes,4,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
+	// The last message of those that say how things were when the stream began; a
+	// namespace that was in none of them is not governed. It says nothing else.
+	Complete      bool `protobuf:"varint,5,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetUpdate) Reset() {
+	*x = FleetUpdate{}
+	mi := &file_stream_stream_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetUpdate) ProtoMessage() {}
+
+func (x *FleetUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetUpdate.ProtoReflect.Descriptor instead.
+func (*FleetUpdate) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FleetUpdate) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *FleetUpdate) GetSnapshot() *snapshot.Snapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *FleetUpdate) GetSecrets() *Secrets {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *FleetUpdate) GetUnsupported() []string {
+	if x != nil {
+		return x.Unsupported
+	}
+	return nil
+}
+
+func (x *FleetUpdate) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
 type SnapshotUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Computed by the server alone, opaque to the sidecar, echoed in Ack/Nack.
@@ -377,7 +513,7 @@ type SnapshotUpdate struct {
 
 func (x *SnapshotUpdate) Reset() {
 	*x = SnapshotUpdate{}
-	mi := &file_stream_stream_proto_msgTypes[3]
+	mi := &file_stream_stream_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +525,7 @@ func (x *SnapshotUpdate) String() string {
 func (*SnapshotUpdate) ProtoMessage() {}
 
 func (x *SnapshotUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[3]
+	mi := &file_stream_stream_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +538,7 @@ func (x *SnapshotUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotUpdate.ProtoReflect.Descriptor instead.
 func (*SnapshotUpdate) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{3}
+	return file_stream_stream_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SnapshotUpdate) GetHash() string {
@@ -430,7 +566,7 @@ type Secrets struct {
 
 func (x *Secrets) Reset() {
 	*x = Secrets{}
-	mi := &file_stream_stream_proto_msgTypes[4]
+	mi := &file_stream_stream_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +578,7 @@ func (x *Secrets) String() string {
 func (*Secrets) ProtoMessage() {}
 
 func (x *Secrets) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[4]
+	mi := &file_stream_stream_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +591,7 @@ func (x *Secrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
 func (*Secrets) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{4}
+	return file_stream_stream_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Secrets) GetStores() []*StoreCredentials {
@@ -480,7 +616,7 @@ type StoreCredentials struct {
 
 func (x *StoreCredentials) Reset() {
 	*x = StoreCredentials{}
-	mi := &file_stream_stream_proto_msgTypes[5]
+	mi := &file_stream_stream_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +628,7 @@ func (x *StoreCredentials) String() string {
 func (*StoreCredentials) ProtoMessage() {}
 
 func (x *StoreCredentials) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[5]
+	mi := &file_stream_stream_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +641,7 @@ func (x *StoreCredentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreCredentials.ProtoReflect.Descriptor instead.
 func (*StoreCredentials) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{5}
+	return file_stream_stream_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StoreCredentials) GetStore() string {
@@ -561,7 +697,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_stream_stream_proto_msgTypes[6]
+	mi := &file_stream_stream_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +709,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[6]
+	mi := &file_stream_stream_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +722,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{6}
+	return file_stream_stream_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Peers) GetPolicies() []*PolicyPeers {
@@ -606,7 +742,7 @@ type PolicyPeers struct {
 
 func (x *PolicyPeers) Reset() {
 	*x = PolicyPeers{}
-	mi := &file_stream_stream_proto_msgTypes[7]
+	mi := &file_stream_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +754,7 @@ func (x *PolicyPeers) String() string {
 func (*PolicyPeers) ProtoMessage() {}
 
 func (x *PolicyPeers) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[7]
+	mi := &file_stream_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +767,7 @@ func (x *PolicyPeers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyPeers.ProtoReflect.Descriptor instead.
 func (*PolicyPeers) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{7}
+	return file_stream_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PolicyPeers) GetPolicy() string {
@@ -657,7 +793,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_stream_stream_proto_msgTypes[8]
+	mi := &file_stream_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +805,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[8]
+	mi := &file_stream_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +818,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{8}
+	return file_stream_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetHash() string {
@@ -706,7 +842,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_stream_stream_proto_msgTypes[9]
+	mi := &file_stream_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +854,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[9]
+	mi := &file_stream_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +867,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{9}
+	return file_stream_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Nack) GetHash() string {
@@ -766,7 +902,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_stream_stream_proto_msgTypes[10]
+	mi := &file_stream_stream_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +914,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[10]
+	mi := &file_stream_stream_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +927,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{10}
+	return file_stream_stream_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Report) GetShadow() []*ShadowCount {
@@ -820,7 +956,7 @@ type ShadowCount struct {
 
 func (x *ShadowCount) Reset() {
 	*x = ShadowCount{}
-	mi := &file_stream_stream_proto_msgTypes[11]
+	mi := &file_stream_stream_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +968,7 @@ func (x *ShadowCount) String() string {
 func (*ShadowCount) ProtoMessage() {}
 
 func (x *ShadowCount) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[11]
+	mi := &file_stream_stream_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +981,7 @@ func (x *ShadowCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowCount.ProtoReflect.Descriptor instead.
 func (*ShadowCount) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{11}
+	return file_stream_stream_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ShadowCount) GetPolicy() string {
@@ -881,7 +1017,7 @@ type PortProblem struct {
 
 func (x *PortProblem) Reset() {
 	*x = PortProblem{}
-	mi := &file_stream_stream_proto_msgTypes[12]
+	mi := &file_stream_stream_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1029,7 @@ func (x *PortProblem) String() string {
 func (*PortProblem) ProtoMessage() {}
 
 func (x *PortProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[12]
+	mi := &file_stream_stream_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1042,7 @@ func (x *PortProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortProblem.ProtoReflect.Descriptor instead.
 func (*PortProblem) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{12}
+	return file_stream_stream_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PortProblem) GetKind() PortProblem_Kind {
@@ -943,7 +1079,7 @@ type RolloutDelta struct {
 
 func (x *RolloutDelta) Reset() {
 	*x = RolloutDelta{}
-	mi := &file_stream_stream_proto_msgTypes[13]
+	mi := &file_stream_stream_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1091,7 @@ func (x *RolloutDelta) String() string {
 func (*RolloutDelta) ProtoMessage() {}
 
 func (x *RolloutDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[13]
+	mi := &file_stream_stream_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1104,7 @@ func (x *RolloutDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutDelta.ProtoReflect.Descriptor instead.
 func (*RolloutDelta) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{13}
+	return file_stream_stream_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RolloutDelta) GetReplica() string {
@@ -1020,7 +1156,7 @@ type PodState struct {
 
 func (x *PodState) Reset() {
 	*x = PodState{}
-	mi := &file_stream_stream_proto_msgTypes[14]
+	mi := &file_stream_stream_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1168,7 @@ func (x *PodState) String() string {
 func (*PodState) ProtoMessage() {}
 
 func (x *PodState) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[14]
+	mi := &file_stream_stream_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1181,7 @@ func (x *PodState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodState.ProtoReflect.Descriptor instead.
 func (*PodState) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{14}
+	return file_stream_stream_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PodState) GetNamespace() string {
@@ -1155,7 +1291,7 @@ type PolicyGeneration struct {
 
 func (x *PolicyGeneration) Reset() {
 	*x = PolicyGeneration{}
-	mi := &file_stream_stream_proto_msgTypes[15]
+	mi := &file_stream_stream_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1303,7 @@ func (x *PolicyGeneration) String() string {
 func (*PolicyGeneration) ProtoMessage() {}
 
 func (x *PolicyGeneration) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[15]
+	mi := &file_stream_stream_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1316,7 @@ func (x *PolicyGeneration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyGeneration.ProtoReflect.Descriptor instead.
 func (*PolicyGeneration) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{15}
+	return file_stream_stream_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PolicyGeneration) GetPolicy() string {
@@ -1219,7 +1355,7 @@ type RolloutEnd struct {
 
 func (x *RolloutEnd) Reset() {
 	*x = RolloutEnd{}
-	mi := &file_stream_stream_proto_msgTypes[16]
+	mi := &file_stream_stream_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1367,7 @@ func (x *RolloutEnd) String() string {
 func (*RolloutEnd) ProtoMessage() {}
 
 func (x *RolloutEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[16]
+	mi := &file_stream_stream_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1380,7 @@ func (x *RolloutEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutEnd.ProtoReflect.Descriptor instead.
 func (*RolloutEnd) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{16}
+	return file_stream_stream_proto_rawDescGZIP(), []int{18}
 }
 
 // What a sidecar keeps on a memory-backed volume, so that it can serve after a
@@ -1260,7 +1396,7 @@ type LastGood struct {
 
 func (x *LastGood) Reset() {
 	*x = LastGood{}
-	mi := &file_stream_stream_proto_msgTypes[17]
+	mi := &file_stream_stream_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1408,7 @@ func (x *LastGood) String() string {
 func (*LastGood) ProtoMessage() {}
 
 func (x *LastGood) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[17]
+	mi := &file_stream_stream_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1421,7 @@ func (x *LastGood) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastGood.ProtoReflect.Descriptor instead.
 func (*LastGood) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{17}
+	return file_stream_stream_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LastGood) GetSnapshot() *SnapshotUpdate {
@@ -1329,7 +1465,17 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x1b\n" +
 	"\tlast_hash\x18\x03 \x01(\tR\blastHash\x124\n" +
-	"\aserving\x18\x04 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\aserving\"\\\n" +
+	"\aserving\x18\x04 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\aserving\"B\n" +
+	"\n" +
+	"FleetHello\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
+	"\bfeatures\x18\x02 \x03(\tR\bfeatures\"\xd4\x01\n" +
+	"\vFleetUpdate\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x126\n" +
+	"\bsnapshot\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\bsnapshot\x121\n" +
+	"\asecrets\x18\x03 \x01(\v2\x17.weir.stream.v1.SecretsR\asecrets\x12 \n" +
+	"\vunsupported\x18\x04 \x03(\tR\vunsupported\x12\x1a\n" +
+	"\bcomplete\x18\x05 \x01(\bR\bcomplete\"\\\n" +
 	"\x0eSnapshotUpdate\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x126\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\bsnapshot\"C\n" +
@@ -1404,9 +1550,10 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\bLastGood\x12:\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x1e.weir.stream.v1.SnapshotUpdateR\bsnapshot\x121\n" +
 	"\asecrets\x18\x02 \x01(\v2\x17.weir.stream.v1.SecretsR\asecrets\x12+\n" +
-	"\x05peers\x18\x03 \x01(\v2\x15.weir.stream.v1.PeersR\x05peers2O\n" +
+	"\x05peers\x18\x03 \x01(\v2\x15.weir.stream.v1.PeersR\x05peers2\x93\x01\n" +
 	"\x06Config\x12E\n" +
-	"\aConnect\x12\x1b.weir.stream.v1.FromSidecar\x1a\x19.weir.stream.v1.ToSidecar(\x010\x012O\n" +
+	"\aConnect\x12\x1b.weir.stream.v1.FromSidecar\x1a\x19.weir.stream.v1.ToSidecar(\x010\x01\x12B\n" +
+	"\x05Fleet\x12\x1a.weir.stream.v1.FleetHello\x1a\x1b.weir.stream.v1.FleetUpdate0\x012O\n" +
 	"\aRollout\x12D\n" +
 	"\x06Follow\x12\x1c.weir.stream.v1.RolloutDelta\x1a\x1a.weir.stream.v1.RolloutEnd(\x01B\x1aZ\x18weir.dev/weir/api/streamb\x06proto3"
 
@@ -1423,63 +1570,69 @@ func file_stream_stream_proto_rawDescGZIP() []byte {
 }
 
 var file_stream_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_stream_stream_proto_goTypes = []any{
 	(PortProblem_Kind)(0),         // 0: weir.stream.v1.PortProblem.Kind
 	(*FromSidecar)(nil),           // 1: weir.stream.v1.FromSidecar
 	(*ToSidecar)(nil),             // 2: weir.stream.v1.ToSidecar
 	(*Hello)(nil),                 // 3: weir.stream.v1.Hello
-	(*SnapshotUpdate)(nil),        // 4: weir.stream.v1.SnapshotUpdate
-	(*Secrets)(nil),               // 5: weir.stream.v1.Secrets
-	(*StoreCredentials)(nil),      // 6: weir.stream.v1.StoreCredentials
-	(*Peers)(nil),                 // 7: weir.stream.v1.Peers
-	(*PolicyPeers)(nil),           // 8: weir.stream.v1.PolicyPeers
-	(*Ack)(nil),                   // 9: weir.stream.v1.Ack
-	(*Nack)(nil),                  // 10: weir.stream.v1.Nack
-	(*Report)(nil),                // 11: weir.stream.v1.Report
-	(*ShadowCount)(nil),           // 12: weir.stream.v1.ShadowCount
-	(*PortProblem)(nil),           // 13: weir.stream.v1.PortProblem
-	(*RolloutDelta)(nil),          // 14: weir.stream.v1.RolloutDelta
-	(*PodState)(nil),              // 15: weir.stream.v1.PodState
-	(*PolicyGeneration)(nil),      // 16: weir.stream.v1.PolicyGeneration
-	(*RolloutEnd)(nil),            // 17: weir.stream.v1.RolloutEnd
-	(*LastGood)(nil),              // 18: weir.stream.v1.LastGood
-	(*snapshot.Snapshot)(nil),     // 19: weir.snapshot.v1.Snapshot
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*FleetHello)(nil),            // 4: weir.stream.v1.FleetHello
+	(*FleetUpdate)(nil),           // 5: weir.stream.v1.FleetUpdate
+	(*SnapshotUpdate)(nil),        // 6: weir.stream.v1.SnapshotUpdate
+	(*Secrets)(nil),               // 7: weir.stream.v1.Secrets
+	(*StoreCredentials)(nil),      // 8: weir.stream.v1.StoreCredentials
+	(*Peers)(nil),                 // 9: weir.stream.v1.Peers
+	(*PolicyPeers)(nil),           // 10: weir.stream.v1.PolicyPeers
+	(*Ack)(nil),                   // 11: weir.stream.v1.Ack
+	(*Nack)(nil),                  // 12: weir.stream.v1.Nack
+	(*Report)(nil),                // 13: weir.stream.v1.Report
+	(*ShadowCount)(nil),           // 14: weir.stream.v1.ShadowCount
+	(*PortProblem)(nil),           // 15: weir.stream.v1.PortProblem
+	(*RolloutDelta)(nil),          // 16: weir.stream.v1.RolloutDelta
+	(*PodState)(nil),              // 17: weir.stream.v1.PodState
+	(*PolicyGeneration)(nil),      // 18: weir.stream.v1.PolicyGeneration
+	(*RolloutEnd)(nil),            // 19: weir.stream.v1.RolloutEnd
+	(*LastGood)(nil),              // 20: weir.stream.v1.LastGood
+	(*snapshot.Snapshot)(nil),     // 21: weir.snapshot.v1.Snapshot
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_stream_stream_proto_depIdxs = []int32{
 	3,  // 0: weir.stream.v1.FromSidecar.hello:type_name -> weir.stream.v1.Hello
-	9,  // 1: weir.stream.v1.FromSidecar.ack:type_name -> weir.stream.v1.Ack
-	10, // 2: weir.stream.v1.FromSidecar.nack:type_name -> weir.stream.v1.Nack
-	11, // 3: weir.stream.v1.FromSidecar.report:type_name -> weir.stream.v1.Report
-	4,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	5,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
-	7,  // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
-	19, // 7: weir.stream.v1.Hello.serving:type_name -> weir.snapshot.v1.Snapshot
-	19, // 8: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
-	6,  // 9: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
-	8,  // 10: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
-	12, // 11: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
-	13, // 12: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
-	0,  // 13: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
-	15, // 14: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
-	20, // 15: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
-	16, // 16: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
-	10, // 17: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
-	11, // 18: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
-	10, // 19: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
-	4,  // 20: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	5,  // 21: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
-	7,  // 22: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
-	1,  // 23: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
-	14, // 24: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
-	2,  // 25: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
-	17, // 26: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
-	25, // [25:27] is the sub-list for method output_type
-	23, // [23:25] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	11, // 1: weir.stream.v1.FromSidecar.ack:type_name -> weir.stream.v1.Ack
+	12, // 2: weir.stream.v1.FromSidecar.nack:type_name -> weir.stream.v1.Nack
+	13, // 3: weir.stream.v1.FromSidecar.report:type_name -> weir.stream.v1.Report
+	6,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	7,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
+	9,  // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
+	21, // 7: weir.stream.v1.Hello.serving:type_name -> weir.snapshot.v1.Snapshot
+	21, // 8: weir.stream.v1.FleetUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	7,  // 9: weir.stream.v1.FleetUpdate.secrets:type_name -> weir.stream.v1.Secrets
+	21, // 10: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	8,  // 11: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
+	10, // 12: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
+	14, // 13: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
+	15, // 14: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
+	0,  // 15: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
+	17, // 16: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
+	22, // 17: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
+	18, // 18: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
+	12, // 19: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
+	13, // 20: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
+	12, // 21: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
+	6,  // 22: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	7,  // 23: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
+	9,  // 24: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
+	1,  // 25: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
+	4,  // 26: weir.stream.v1.Config.Fleet:input_type -> weir.stream.v1.FleetHello
+	16, // 27: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
+	2,  // 28: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
+	5,  // 29: weir.stream.v1.Config.Fleet:output_type -> weir.stream.v1.FleetUpdate
+	19, // 30: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_stream_stream_proto_init() }
@@ -1504,7 +1657,7 @@ func file_stream_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stream_stream_proto_rawDesc), len(file_stream_stream_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -25,6 +25,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Config_Connect_FullMethodName = "/weir.stream.v1.Config/Connect"
+	Config_Fleet_FullMethodName   = "/weir.stream.v1.Config/Fleet"
 )
 
 // ConfigClient is the client API for Config service.
@@ -37,6 +38,12 @@ type ConfigClient interface {
 	// accepted, PERMISSION_DENIED for a pod that was not injected,
 	// FAILED_PRECONDITION for a missing Hello, UNAVAILABLE while starting.
 	Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FromSidecar, ToSidecar], error)
+	// Fleet is opened by a rate limit service of gateways, with a token that is bound
+	// to a pod of the one ServiceAccount that the operator has been told. It gets what
+	// governs each namespace, then every change. Nothing of it is acked: a policy's
+	// status is about sidecars. Errors: as of Connect; PERMISSION_DENIED for every
+	// other ServiceAccount.
+	Fleet(ctx context.Context, in *FleetHello, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FleetUpdate], error)
 }
 
 type configClient struct {
@@ -60,6 +67,25 @@ func (c *configClient) Connect(ctx context.Context, opts ...grpc.CallOption) (gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Config_ConnectClient = grpc.BidiStreamingClient[FromSidecar, ToSidecar]
 
+func (c *configClient) Fleet(ctx context.Context, in *FleetHello, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FleetUpdate], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Config_ServiceDesc.Streams[1], Config_Fleet_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FleetHello, FleetUpdate]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Config_FleetClient = grpc.ServerStreamingClient[FleetUpdate]
+
 // ConfigServer is the server API for Config service.
 // All implementations must embed UnimplementedConfigServer
 // for forward compatibility.
@@ -70,6 +96,12 @@ type ConfigServer interface {
 	// accepted, PERMISSION_DENIED for a pod that was not injected,
 	// FAILED_PRECONDITION for a missing Hello, UNAVAILABLE while starting.
 	Connect(grpc.BidiStreamingServer[FromSidecar, ToSidecar]) error
+	// Fleet is opened by a rate limit service of gateways, with a token that is bound
+	// to a pod of the one ServiceAccount that the operator has been told. It gets what
+	// governs each namespace, then every change. Nothing of it is acked: a policy's
+	// status is about sidecars. Errors: as of Connect; PERMISSION_DENIED for every
+	// other ServiceAccount.
+	Fleet(*FleetHello, grpc.ServerStreamingServer[FleetUpdate]) error
 	mustEmbedUnimplementedConfigServer()
 }
 
@@ -82,6 +114,9 @@ type UnimplementedConfigServer struct{}
 
 func (UnimplementedConfigServer) Connect(grpc.BidiStreamingServer[FromSidecar, ToSidecar]) error {
 	return status.Error(codes.Unimplemented, "method Connect not implemented")
+}
+func (UnimplementedConfigServer) Fleet(*FleetHello, grpc.ServerStreamingServer[FleetUpdate]) error {
+	return status.Error(codes.Unimplemented, "method Fleet not implemented")
 }
 func (UnimplementedConfigServer) mustEmbedUnimplementedConfigServer() {}
 func (UnimplementedConfigServer) testEmbeddedByValue()                {}
@@ -111,6 +146,17 @@ func _Config_Connect_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Config_ConnectServer = grpc.BidiStreamingServer[FromSidecar, ToSidecar]
 
+func _Config_Fleet_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FleetHello)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConfigServer).Fleet(m, &grpc.GenericServerStream[FleetHello, FleetUpdate]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Config_FleetServer = grpc.ServerStreamingServer[FleetUpdate]
+
 // Config_ServiceDesc is the grpc.ServiceDesc for Config service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -124,6 +170,11 @@ var Config_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Config_Connect_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Fleet",
+			Handler:       _Config_Fleet_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "stream/stream.proto",

@@ -187,6 +187,9 @@ func addInjection(mgr ctrl.Manager, o options, conf config.Config, issuer *pki.I
 		return err
 	}
 	trust := &pki.Trust{Bundler: issuer, Reader: mgr.GetClient(), Writer: mgr.GetClient()}
+	if o.rlsAccount != "" {
+		trust.Own = o.namespace
+	}
 	hook := &pki.Webhook{Bundler: issuer, Reader: mgr.GetClient(), Writer: mgr.GetClient(), Name: o.webhook}
 	if err := pki.Setup(mgr, issuer, trust, hook); err != nil {
 		return err
@@ -240,7 +243,7 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	}
 	streams := configserver.New(configserver.Options{
 		Hub: snapshots, Rollout: replicas, Auth: tokens, Pod: podFrom(mgr.GetCache()), Injected: policy.Injected,
-		Synced: reconciler.Synced, Certificate: issuer.GetCertificate, Metrics: counts, Log: log.With("part", "stream"),
+		Synced: reconciler.Synced, Certificate: issuer.GetCertificate, Gateways: o.gateways(), Metrics: counts, Log: log.With("part", "stream"),
 	})
 	follower := &rollout.Follower{
 		Tracker: tracker, Self: o.identity().String(), Leader: rollout.LeaseHolder(mgr.GetAPIReader(), o.namespace, o.lease),

@@ -18,6 +18,7 @@ import (
 
 	"weir.dev/weir/api/podspec"
 	"weir.dev/weir/controllers/config"
+	"weir.dev/weir/controllers/configserver"
 	"weir.dev/weir/controllers/rollout"
 )
 
@@ -31,6 +32,7 @@ type options struct {
 	podIP          string
 	service        string
 	serviceAccount string
+	rlsAccount     string
 	lease          string
 	webhook        string
 	tokenFile      string
@@ -65,6 +67,7 @@ func (o *options) bind(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.podIP, "pod-ip", env("POD_IP", ""), "address of this pod, at which the other replicas reach it ($POD_IP)")
 	f.StringVar(&o.service, "service", "weir-operator", "Service of the webhook and the config stream")
 	f.StringVar(&o.serviceAccount, "service-account", "weir-operator", "ServiceAccount of the operator's replicas")
+	f.StringVar(&o.rlsAccount, "rls-service-account", "", "ServiceAccount, of the operator's namespace, of the rate limit services of gateways, which get all policies and credentials (default: none)")
 	f.StringVar(&o.lease, "lease", "weir-operator", "Lease of the leader")
 	f.StringVar(&o.webhook, "webhook-configuration", "weir-injector", "MutatingWebhookConfiguration whose caBundle is kept")
 	f.StringVar(&o.tokenFile, "token-file", podspec.FileToken, "projected token of audience "+podspec.Audience+", shown to the leader")
@@ -133,6 +136,14 @@ func (o *options) serverName() string { return o.service + "." + o.namespace + "
 func (o *options) streamAddress() string {
 	port, _ := o.streamPort()
 	return o.serverName() + ":" + strconv.Itoa(int(port))
+}
+
+// gateways is the ServiceAccount that may call Fleet.
+func (o *options) gateways() configserver.Account {
+	if o.rlsAccount == "" {
+		return configserver.Account{}
+	}
+	return configserver.Account{Namespace: o.namespace, Name: o.rlsAccount}
 }
 
 func (o *options) readConfig() (config.Config, error) {

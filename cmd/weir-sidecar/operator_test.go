@@ -88,6 +88,16 @@ func (o *operator) Connect(conn stream.Config_ConnectServer) error {
 	}
 }
 
+func (o *operator) Fleet(_ *stream.FleetHello, conn grpc.ServerStreamingServer[stream.FleetUpdate]) error {
+	for _, u := range []*stream.FleetUpdate{{Namespace: o.snapshot.GetWorkload().GetNamespace(), Snapshot: o.snapshot}, {Complete: true}} {
+		if err := conn.Send(u); err != nil {
+			return err
+		}
+	}
+	<-conn.Context().Done()
+	return conn.Context().Err()
+}
+
 // await returns the first message that has what is asked for.
 func await[T any](t *testing.T, o *operator, pick func(*stream.FromSidecar) *T) *T {
 	t.Helper()

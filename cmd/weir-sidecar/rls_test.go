@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	envoy "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
@@ -75,6 +76,57 @@ func TestRLS(t *testing.T) {
 	stop()
 }
 
+// In a cluster the operator says what governs, and until then nobody is answered.
+func TestRLSOfCluster(t *testing.T) {
+	o := startOperator(t, five())
+	f := rlsFlags{
+		operator: o.address, listen: "127.0.0.1:0", status: "127.0.0.1:0", replicas: 2,
+		token: write(t, "token", []byte("t0ken")), ca: write(t, "ca.crt", o.ca),
+	}
+	var out logs
+	stop := background(t, func(ctx context.Context) error {
+		return f.run(ctx, slog.New(slog.NewJSONHandler(&out, nil)), &slog.LevelVar{})
+	})
+	health := "http://" + out.await(t, "admin", "address")
+	conn, err := grpc.NewClient(out.await(t, "listening for gateways", "address"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	out.await(t, "snapshot serving", "namespace")
+	ready := 0
+	for range 2000 {
+		if ready, _ = get(t, health+"/readyz"); ready == 200 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if ready != 200 {
+		t.Fatalf("readiness is %d", ready)
+	}
+	for i := range 6 {
+		r, err := envoy.NewRateLimitServiceClient(conn).ShouldRateLimit(t.Context(), &envoy.RateLimitRequest{
+			Domain: "shop/payments/http", Descriptors: []*common.RateLimitDescriptor{{}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if over := r.GetOverallCode() == envoy.RateLimitResponse_OVER_LIMIT; over != (i == 5) {
+			t.Errorf("request %d: %v", i+1, r)
+		}
+	}
+	if code, metrics := get(t, health+"/metrics"); code != 200 || !strings.Contains(metrics, "weir_config_connected 1") {
+		t.Errorf("the metrics do not say that there is a stream: %d", code)
+	}
+	if code, _ := get(t, health+"/debug/pprof/"); code != 404 {
+		t.Errorf("profiles are open to everybody: %d", code)
+	}
+	stop()
+	if strings.Contains(out.String(), "t0ken") {
+		t.Error("the token is in the log")
+	}
+}
+
 func TestRLSRefuses(t *testing.T) {
 	concurrent := five()
 	l := concurrent.RateLimitPolicies[0].Limits[0]
@@ -89,7 +141,8 @@ func TestRLSRefuses(t *testing.T) {
 		"twice":        {rlsFlags{snapshots: []string{snapshotFile(t, five()), snapshotFile(t, five())}, replicas: 1}, "domain shop/payments/http comes twice"},
 		"concurrency":  {rlsFlags{snapshots: []string{snapshotFile(t, concurrent)}, replicas: 1}, "counts requests in progress"},
 		"bad listener": {rlsFlags{snapshots: []string{snapshotFile(t, five())}, replicas: 1, listen: "x"}, "--listen"},
-		"bad admin":    {rlsFlags{snapshots: []string{snapshotFile(t, five())}, replicas: 1, listen: "127.0.0.1:0", admin: "x"}, "--admin"},
+		"bad admin":    {rlsFlags{snapshots: []string{snapshotFile(t, five())}, replicas: 1, listen: "127.0.0.1:0", admin: "x"}, "listen for admin"},
+		"both sources": {rlsFlags{snapshots: []string{"a"}, operator: "b:1", replicas: 1}, "either name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.flags.run(t.Context(), slog.New(slog.DiscardHandler), &slog.LevelVar{})

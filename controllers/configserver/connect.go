@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/controllers/hub"
@@ -63,23 +64,32 @@ func (s *Server) podOf(ctx context.Context) (hub.Pod, error) {
 	if err != nil {
 		return hub.Pod{}, err
 	}
+	pod, obj, err := s.live(ctx, id)
+	if err != nil {
+		return hub.Pod{}, err
+	}
+	if !s.opts.Injected(obj) {
+		return hub.Pod{}, status.Errorf(codes.PermissionDenied, "pod %s/%s was not injected by Weir", id.Namespace, id.Pod)
+	}
+	return pod, nil
+}
+
+// live returns the pod that a token is bound to, as long as there is one.
+func (s *Server) live(ctx context.Context, id Identity) (hub.Pod, metav1.Object, error) {
 	if id.Pod == "" || id.UID == "" {
-		return hub.Pod{}, status.Error(codes.PermissionDenied, "the token is not bound to a pod")
+		return hub.Pod{}, nil, status.Error(codes.PermissionDenied, "the token is not bound to a pod")
 	}
 	name := fmt.Sprintf("pod %s/%s", id.Namespace, id.Pod)
 	obj, err := s.opts.Pod(ctx, id.Namespace, id.Pod)
 	if apierrors.IsNotFound(err) || err == nil && string(obj.GetUID()) != id.UID {
 		// The API server knows the pod, or the token would not have been
 		// accepted: this replica will know it soon.
-		return hub.Pod{}, status.Errorf(codes.Unavailable, "%s is not known here yet", name)
+		return hub.Pod{}, nil, status.Errorf(codes.Unavailable, "%s is not known here yet", name)
 	}
 	if err != nil {
-		return hub.Pod{}, status.Errorf(codes.Unavailable, "%s: %v", name, err)
+		return hub.Pod{}, nil, status.Errorf(codes.Unavailable, "%s: %v", name, err)
 	}
-	if !s.opts.Injected(obj) {
-		return hub.Pod{}, status.Errorf(codes.PermissionDenied, "%s was not injected by Weir", name)
-	}
-	return hub.Pod{Namespace: id.Namespace, Name: id.Pod, UID: id.UID}, nil
+	return hub.Pod{Namespace: id.Namespace, Name: id.Pod, UID: id.UID}, obj, nil
 }
 
 // takeOver ends the stream that the pod has here: one pod has one stream, so that

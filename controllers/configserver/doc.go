@@ -13,6 +13,10 @@
 // snapshot that names the policy at fault is followed by one in which that policy
 // is as it was before, so that the other policies go on.
 //
+// Pods of one ServiceAccount that the operator is told of, the rate limit services of
+// gateways, get what governs all namespaces by a call of their own, Fleet. They ack
+// nothing, and no status rests on them.
+//
 // The server writes nothing to the API server but TokenReviews, logs no token and
-// no secret, and never sends a pod what belongs to another namespace.
+// no secret, and never sends any other pod what belongs to another namespace.
 package configserver

@@ -19,7 +19,7 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_config_streams", Help: "Config streams of sidecars to this replica.",
+			Name: "weir_config_streams", Help: "Config streams of sidecars and rate limit services to this replica.",
 		}),
 		snapshots: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_config_snapshots_total", Help: "Snapshots that this replica has sent.",

@@ -36,7 +36,7 @@ const (
 	maxSend    = 16 << 20
 )
 
-// Options of a Server. All but MaxAge and Metrics are needed.
+// Options of a Server. All but Gateways, MaxAge and Metrics are needed.
 type Options struct {
 	Hub     *hub.Hub
 	Rollout *rollout.Service
@@ -51,6 +51,9 @@ type Options struct {
 	Synced func() bool
 	// Certificate returns the serving certificate as it is now.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Gateways is the ServiceAccount of rate limit services, which get what governs all
+	// namespaces, with all credentials; zero: none does.
+	Gateways Account
 	// MaxAge of a stream; 0: DefaultMaxAge.
 	MaxAge  time.Duration
 	Metrics *Metrics

@@ -10,6 +10,9 @@
 // the hashes of those cuts are remembered, so that an ack can be read as
 // generations of policies.
 //
-// The hub does no I/O, waits for nobody, and never sends the publication of one
-// workload to a pod of another.
+// A Fleet is told of all namespaces: configserver has one for each rate limit service
+// of gateways, and for nobody else.
+//
+// The hub does no I/O, waits for nobody, and never shows a Subscription the
+// publication of another workload.
 package hub

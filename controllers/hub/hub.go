@@ -34,6 +34,7 @@ type Hub struct {
 	// members is pods the other way round.
 	members map[Workload]map[Pod]struct{}
 	subs    map[Pod]map[*Subscription]struct{}
+	fleets  map[*Fleet]struct{}
 }
 
 // New returns an empty hub for the cluster of that id.
@@ -44,6 +45,7 @@ func New(cluster string) *Hub {
 		pods:      map[Pod]Workload{},
 		members:   map[Workload]map[Pod]struct{}{},
 		subs:      map[Pod]map[*Subscription]struct{}{},
+		fleets:    map[*Fleet]struct{}{},
 	}
 }
 
@@ -58,6 +60,7 @@ func (h *Hub) Publish(w Workload, p Publication) {
 	}
 	e.publish(p)
 	h.signal(w)
+	h.signalFleets(w.Namespace)
 }
 
 // Delete forgets w. Pods that still belong to it keep what they have until they
@@ -66,6 +69,7 @@ func (h *Hub) Delete(w Workload) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.workloads, w)
+	h.signalFleets(w.Namespace)
 }
 
 // Assign says that pod belongs to w; without a Key, that no Service selects it,

@@ -29,6 +29,9 @@ type Trust struct {
 	// Reader may be a cache.
 	Reader client.Reader
 	Writer client.Writer
+	// Own is a namespace that has the ConfigMap though it is not labelled: where the
+	// rate limit services of gateways run. Empty: there is none.
+	Own string
 }
 
 // Ensure makes the ConfigMap if it is not there, or renews one that lacks the CA
@@ -72,7 +75,7 @@ func (t *Trust) create(ctx context.Context, namespace string, bundle []byte) err
 }
 
 // Reconcile brings the ConfigMap of a namespace up to date if the namespace is
-// labelled or has one. It stays when the label goes: pods that run still read it.
+// labelled, is Own, or has one. It stays when the label goes: pods that run still read it.
 func (t *Trust) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	bundle := t.Bundler.Bundle()
 	if bundle == nil {
@@ -89,7 +92,7 @@ func (t *Trust) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	err := t.Reader.Get(ctx, client.ObjectKey{Namespace: ns.Name, Name: podspec.ConfigMapCA}, cm)
 	switch {
 	case apierrors.IsNotFound(err):
-		if ns.Labels[podspec.LabelInject] != podspec.InjectEnabled {
+		if ns.Labels[podspec.LabelInject] != podspec.InjectEnabled && ns.Name != t.Own {
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, t.create(ctx, ns.Name, bundle)

@@ -3,40 +3,52 @@
 package rls
 
 import (
+	"errors"
 	"fmt"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
 )
 
-// Domains are what governs ports of Services, by `<namespace>/<service>/<port>`.
-type Domains map[string]*exchange.Port
+// Domains are ports of Services, by `<namespace>/<service>/<port>`.
+type Domains map[string]Domain
 
-// Enforceable says what of a snapshot a rate limit service cannot enforce.
-func Enforceable(snap *snapshot.Snapshot) error {
-	unable := map[string]string{}
+// Domain is what a port's calls are answered from.
+type Domain struct {
+	port *exchange.Port
+	// refused says why they cannot be.
+	refused string
+}
+
+// unenforceable are sentences about the policies of which a rate limit service cannot
+// enforce all, by name.
+func unenforceable(snap *snapshot.Snapshot) map[string]string {
+	out := map[string]string{}
 	for _, p := range snap.GetRateLimitPolicies() {
 		for _, l := range p.GetLimits() {
 			if l.GetAlgorithm() == snapshot.Algorithm_ALGORITHM_CONCURRENCY {
-				unable[p.GetName()] = l.GetName()
+				out[p.GetName()] = fmt.Sprintf("RateLimitPolicy %s: limit %s counts requests in progress (algorithm Concurrency), and Envoy's rate limit protocol does not say when one ends; leave such limits to sidecars", p.GetName(), l.GetName())
 			}
 		}
 	}
+	return out
+}
+
+// Enforceable says what of a snapshot a rate limit service cannot enforce.
+func Enforceable(snap *snapshot.Snapshot) error {
+	unable := unenforceable(snap)
 	for _, p := range snap.GetPorts() {
-		policy := p.GetRateLimitPolicy()
-		if limit, is := unable[policy]; is && len(p.GetNames()) > 0 {
-			return fmt.Errorf("RateLimitPolicy %s: limit %s counts requests in progress (algorithm Concurrency), and Envoy's rate limit protocol does not say when one ends; leave such limits to sidecars", policy, limit)
+		if why := unable[p.GetRateLimitPolicy()]; why != "" && len(p.GetNames()) > 0 {
+			return errors.New(why)
 		}
 	}
 	return nil
 }
 
-// Add adds the ports of a snapshot that ports serves. It refuses a snapshot that is
-// not Enforceable, and a domain that is there already.
+// Add adds the ports of a snapshot that ports serves. Those that are not Enforceable
+// are answered with an error. It refuses a domain that is there already.
 func (d Domains) Add(snap *snapshot.Snapshot, ports exchange.Ports) error {
-	if err := Enforceable(snap); err != nil {
-		return err
-	}
+	unable := unenforceable(snap)
 	for _, p := range snap.GetPorts() {
 		policy := p.GetRateLimitPolicy()
 		governs, _ := ports.Port(uint16(p.GetNumber()))
@@ -51,11 +63,20 @@ func (d Domains) Add(snap *snapshot.Snapshot, ports exchange.Ports) error {
 		}
 		for _, name := range p.GetNames() {
 			domain := snap.GetWorkload().GetNamespace() + "/" + name
-			if d[domain] != nil {
+			if _, again := d[domain]; again {
 				return fmt.Errorf("domain %s comes twice", domain)
 			}
-			d[domain] = &port
+			d[domain] = Domain{port: &port, refused: unable[policy]}
 		}
 	}
 	return nil
+}
+
+// refuse answers the domains of a snapshot with an error.
+func (d Domains) refuse(snap *snapshot.Snapshot, why string) {
+	for _, p := range snap.GetPorts() {
+		for _, name := range p.GetNames() {
+			d[snap.GetWorkload().GetNamespace()+"/"+name] = Domain{refused: why}
+		}
+	}
 }

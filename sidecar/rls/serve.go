@@ -39,13 +39,24 @@ func ListenAndServe(ctx context.Context, l net.Listener, s *Service) error {
 	)
 	rls.Register(g, s)
 	checks := health.NewServer()
-	checks.SetServingStatus(rls.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	serving := func(is healthpb.HealthCheckResponse_ServingStatus) {
+		checks.SetServingStatus("", is)
+		checks.SetServingStatus(rls.ServiceName, is)
+	}
+	serving(healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(g, checks)
 	ended := make(chan struct{})
 	defer close(ended)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		case <-s.Ready():
+			serving(healthpb.HealthCheckResponse_SERVING)
+		}
 		select {
 		case <-ended:
 		case <-ctx.Done():

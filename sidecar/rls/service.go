@@ -43,6 +43,7 @@ type Options struct {
 type Service struct {
 	opts    Options
 	domains atomic.Pointer[Domains]
+	ready   chan struct{}
 
 	mu        sync.Mutex
 	complaint map[string]bool
@@ -50,15 +51,20 @@ type Service struct {
 
 var _ rls.Server = (*Service)(nil)
 
-// New returns a service that knows no domain.
+// New returns a service that answers UNAVAILABLE until Serve.
 func New(opts Options) *Service {
-	s := &Service{opts: opts, complaint: map[string]bool{}}
-	s.Serve(Domains{})
-	return s
+	return &Service{opts: opts, complaint: map[string]bool{}, ready: make(chan struct{})}
 }
 
 // Serve makes d the domains, which must not be changed afterwards.
-func (s *Service) Serve(d Domains) { s.domains.Store(&d) }
+func (s *Service) Serve(d Domains) {
+	if s.domains.Swap(&d) == nil {
+		close(s.ready)
+	}
+}
+
+// Ready is closed by the first Serve.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
 
 // ShouldRateLimit implements rls.Server.
 func (s *Service) ShouldRateLimit(ctx context.Context, r *rls.Request) (*rls.Response, error) {
@@ -79,11 +85,19 @@ func (s *Service) ShouldRateLimit(ctx context.Context, r *rls.Request) (*rls.Res
 
 func (s *Service) decide(ctx context.Context, r *rls.Request, start time.Time) (*rls.Response, error) {
 	if n := len(r.GetDescriptors()); n < 1 || n > maxDescriptors {
-		return nil, s.invalid("the request has %d descriptors, 1 to %d are possible", n, maxDescriptors)
+		return nil, s.refused(codes.InvalidArgument, "the request has %d descriptors, 1 to %d are possible", n, maxDescriptors)
+	}
+	domains := s.domains.Load()
+	if domains == nil {
+		return nil, status.Error(codes.Unavailable, "there is no configuration yet")
 	}
 	out := &rls.Response{OverallCode: rls.Response_CODE_OK}
-	port := (*s.domains.Load())[string(r.GetDomain())]
-	if port == nil {
+	at, known := (*domains)[string(r.GetDomain())]
+	if at.refused != "" {
+		return nil, s.refused(codes.FailedPrecondition, "domain %s: %s", bounded(r.GetDomain()), at.refused)
+	}
+	port := at.port
+	if !known {
 		s.unknown(r.GetDomain())
 		for range r.GetDescriptors() {
 			out.Statuses = append(out.Statuses, &rls.Status{Code: rls.Response_CODE_OK})
@@ -101,7 +115,7 @@ func (s *Service) decide(ctx context.Context, r *rls.Request, start time.Time) (
 		d.x.Context, d.x.Start = ctx, start
 		denial, denied, err := d.describe(desc, uint64(max(1, r.GetHitsAddend())), port)
 		if err != nil {
-			return nil, s.invalid("domain %s, descriptor %d: %v", bounded(r.GetDomain()), i, err)
+			return nil, s.refused(codes.InvalidArgument, "domain %s, descriptor %d: %v", bounded(r.GetDomain()), i, err)
 		}
 		if denied {
 			denials[i] = &denial
@@ -136,8 +150,8 @@ func run(c exchange.Chain, x *exchange.Exchange) bool {
 	return v == exchange.Respond
 }
 
-func (s *Service) invalid(format string, args ...any) error {
-	err := status.Errorf(codes.InvalidArgument, format, args...)
+func (s *Service) refused(code codes.Code, format string, args ...any) error {
+	err := status.Errorf(code, format, args...)
 	s.complain("a rate limit request is refused: " + status.Convert(err).Message())
 	return err
 }

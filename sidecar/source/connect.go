@@ -70,11 +70,20 @@ func dialOptions() []grpc.DialOption {
 	}
 }
 
+// token is the value of the header authorization.
+func (o *Options) token() (string, error) {
+	b, err := os.ReadFile(o.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	return "Bearer " + strings.TrimSpace(string(b)), nil
+}
+
 // connect opens a stream and serves it until it breaks.
 func (s *Source) connect(ctx context.Context) error {
-	token, err := os.ReadFile(s.opts.TokenFile)
+	token, err := s.opts.token()
 	if err != nil {
-		return fmt.Errorf("token: %w", err)
+		return err
 	}
 	conn, err := s.opts.dial()
 	if err != nil {
@@ -86,7 +95,7 @@ func (s *Source) connect(ctx context.Context) error {
 	// A server that accepts and says nothing is no server.
 	timeout := time.AfterFunc(connectTimeout, cancel)
 	defer timeout.Stop()
-	call := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+strings.TrimSpace(string(token)))
+	call := metadata.AppendToOutgoingContext(ctx, "authorization", token)
 	out, err := stream.NewConfigClient(conn).Connect(call)
 	if err != nil {
 		return err

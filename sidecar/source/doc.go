@@ -7,6 +7,9 @@
 // reports. A stream that breaks is opened again after a random wait that grows to
 // ten seconds; the token and the CA's certificates are read anew each time.
 //
+// Fleet is the end of a rate limit service: it gets what governs all namespaces, and
+// acks nothing.
+//
 // While the operator is away, what serves goes on serving. What the Sink has
 // taken is kept in a directory in memory, for a restart of the container. The
 // package logs no secret and no token, and never acks what the Sink has not

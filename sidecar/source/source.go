@@ -101,11 +101,18 @@ func (s *Source) Restore() bool {
 
 // Run keeps a stream open until ctx ends. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
+	return forever(ctx, s.opts.Log, func(ctx context.Context) error {
+		defer s.up.Store(false)
+		return s.connect(ctx)
+	})
+}
+
+// forever opens a stream again and again until ctx ends. It returns nil.
+func forever(ctx context.Context, log *slog.Logger, connect func(context.Context) error) error {
 	var b backoff
 	for {
 		began := time.Now()
-		err := s.connect(ctx)
-		s.up.Store(false)
+		err := connect(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the stream ended because it was told to
 		}
@@ -113,7 +120,7 @@ func (s *Source) Run(ctx context.Context) error {
 			b = backoff{}
 		}
 		wait := b.next()
-		s.opts.Log.Info("no config stream", "reason", err, "retry_in", wait.String())
+		log.Info("no config stream", "reason", err, "retry_in", wait.String())
 		if !pause(ctx, wait) {
 			return nil
 		}

@@ -83,6 +83,38 @@ func TestOperatorUnderstands(t *testing.T) {
 	}
 }
 
+// The rate limit service is one that the sidecar's program knows, and that the operator
+// is told of.
+func TestRateLimitService(t *testing.T) {
+	needHelm(t)
+	help, err := exec.CommandContext(t.Context(), "go", "run", "../../cmd/weir-sidecar", "rls", "--help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, help)
+	}
+	all := objects(t, render(t, "--set", "rls.enabled=true,rls.replicas=3"))
+	var d, operator appsv1.Deployment
+	find(t, all, "Deployment", "weir-rls", &d)
+	c := d.Spec.Template.Spec.Containers[0]
+	for _, arg := range c.Args {
+		name, _, _ := strings.Cut(arg, "=")
+		if !strings.Contains(string(help), " "+name+" ") {
+			t.Errorf("weir-sidecar rls has no flag %s", name)
+		}
+	}
+	if *d.Spec.Replicas != 3 || !slices.Contains(c.Args, "--replicas=3") || !slices.Contains(c.Args, "--operator=weir-operator.weir-system.svc:8443") {
+		t.Errorf("%d replicas, arguments %v", *d.Spec.Replicas, c.Args)
+	}
+	find(t, all, "Deployment", "weir-operator", &operator)
+	if arg := "--rls-service-account=" + d.Spec.Template.Spec.ServiceAccountName; !slices.Contains(operator.Spec.Template.Spec.Containers[0].Args, arg) {
+		t.Errorf("the operator has no argument %s", arg)
+	}
+	for _, o := range objects(t, render(t)) {
+		if strings.Contains(o.GetName(), "rls") {
+			t.Errorf("%s %s is there by default", o.GetKind(), o.GetName())
+		}
+	}
+}
+
 // Trial backends become the store "default", unless there is one.
 func TestDevBackends(t *testing.T) {
 	for name, test := range map[string]struct {

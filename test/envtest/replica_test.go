@@ -151,6 +151,7 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 	}
 	streams := configserver.New(configserver.Options{
 		Hub: h, Rollout: service, Auth: auth, Synced: reconciler.Synced, Injected: policy.Injected, Log: log,
+		Gateways:    configserver.Account{Namespace: c.namespace, Name: gatewayAccount},
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.cert, nil },
 		Pod: func(ctx context.Context, ns, name string) (metav1.Object, error) {
 			pod := &corev1.Pod{}

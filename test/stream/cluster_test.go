@@ -45,6 +45,9 @@ func (tokens) Authenticate(_ context.Context, token string) (configserver.Identi
 	if token == operatorToken {
 		return configserver.Identity{Namespace: "weir-system", ServiceAccount: "weir-operator"}, nil
 	}
+	if token == gatewayToken {
+		return configserver.Identity{Namespace: "weir-system", ServiceAccount: "weir-rls", Pod: token, UID: "uid-" + token}, nil
+	}
 	return configserver.Identity{Namespace: "shop", ServiceAccount: "default", Pod: token, UID: "uid-" + token}, nil
 }
 
@@ -134,6 +137,7 @@ func (c *cluster) start(name, port string) *replica {
 		Injected:    func(metav1.Object) bool { return true },
 		Synced:      func() bool { return true },
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.cert, nil },
+		Gateways:    configserver.Account{Namespace: "weir-system", Name: "weir-rls"},
 		Log:         log,
 	})
 	follower := &rollout.Follower{
