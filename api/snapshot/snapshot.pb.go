@@ -415,7 +415,7 @@ func (x AccessLog_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AccessLog_Mode.Descriptor instead.
 func (AccessLog_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type Calendar_Period int32
@@ -468,7 +468,7 @@ func (x Calendar_Period) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Calendar_Period.Descriptor instead.
 func (Calendar_Period) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type PathMatch_Type int32
@@ -520,7 +520,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type Redis_Mode int32
@@ -572,7 +572,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Snapshot struct {
@@ -589,7 +589,9 @@ type Snapshot struct {
 	// Absent: the defaults.
 	Proxy *Proxy `protobuf:"bytes,5,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	// Absent: neither access log nor traces.
-	Telemetry     *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
+	Telemetry *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
+	// Providers that keys name, by name.
+	JwtProviders  []*JWTProvider `protobuf:"bytes,7,rep,name=jwt_providers,json=jwtProviders,proto3" json:"jwt_providers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +668,204 @@ func (x *Snapshot) GetTelemetry() *Telemetry {
 	return nil
 }
 
+func (x *Snapshot) GetJwtProviders() []*JWTProvider {
+	if x != nil {
+		return x.JwtProviders
+	}
+	return nil
+}
+
+// JWTProvider issues tokens. Everything of it is public.
+type JWTProvider struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the claim iss has to be.
+	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The claim aud has to have one of them, sorted; none: any.
+	Audiences []string `protobuf:"bytes,3,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// By kid and der. None: the operator has not learned them yet, and a sidecar goes
+	// on with those it had.
+	Keys          []*JWTKey `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JWTProvider) Reset() {
+	*x = JWTProvider{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JWTProvider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JWTProvider) ProtoMessage() {}
+
+func (x *JWTProvider) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JWTProvider.ProtoReflect.Descriptor instead.
+func (*JWTProvider) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *JWTProvider) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *JWTProvider) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *JWTProvider) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *JWTProvider) GetKeys() []*JWTKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// JWTKey verifies signatures.
+type JWTKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// May be empty.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// Such as RS256; empty: what the key's type is good for.
+	Alg string `protobuf:"bytes,2,opt,name=alg,proto3" json:"alg,omitempty"`
+	// SubjectPublicKeyInfo, RFC 5280.
+	Der           []byte `protobuf:"bytes,3,opt,name=der,proto3" json:"der,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JWTKey) Reset() {
+	*x = JWTKey{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JWTKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JWTKey) ProtoMessage() {}
+
+func (x *JWTKey) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JWTKey.ProtoReflect.Descriptor instead.
+func (*JWTKey) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *JWTKey) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *JWTKey) GetAlg() string {
+	if x != nil {
+		return x.Alg
+	}
+	return ""
+}
+
+func (x *JWTKey) GetDer() []byte {
+	if x != nil {
+		return x.Der
+	}
+	return nil
+}
+
+type JWTClaim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of a JWTProvider.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// A member of the token's claims.
+	Claim         string `protobuf:"bytes,2,opt,name=claim,proto3" json:"claim,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JWTClaim) Reset() {
+	*x = JWTClaim{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JWTClaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JWTClaim) ProtoMessage() {}
+
+func (x *JWTClaim) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JWTClaim.ProtoReflect.Descriptor instead.
+func (*JWTClaim) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *JWTClaim) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *JWTClaim) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
 // Bounds and times of the HTTP proxy, for all its ports. 0 is the default that
 // sidecar/wire/http names.
 type Proxy struct {
@@ -686,7 +886,7 @@ type Proxy struct {
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	mi := &file_snapshot_snapshot_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +898,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[1]
+	mi := &file_snapshot_snapshot_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +911,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{1}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Proxy) GetHeadBytes() uint32 {
@@ -759,7 +959,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	mi := &file_snapshot_snapshot_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +971,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[2]
+	mi := &file_snapshot_snapshot_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +984,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{2}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Telemetry) GetAccessLog() *AccessLog {
@@ -812,7 +1012,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	mi := &file_snapshot_snapshot_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1024,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[3]
+	mi := &file_snapshot_snapshot_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1037,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{3}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AccessLog) GetMode() AccessLog_Mode {
@@ -869,7 +1069,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	mi := &file_snapshot_snapshot_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1081,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[4]
+	mi := &file_snapshot_snapshot_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1094,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{4}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -931,7 +1131,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[5]
+	mi := &file_snapshot_snapshot_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1143,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[5]
+	mi := &file_snapshot_snapshot_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1156,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Workload) GetCluster() string {
@@ -1003,7 +1203,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_snapshot_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1215,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_snapshot_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1228,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -1101,7 +1301,7 @@ type RouteTimeout struct {
 
 func (x *RouteTimeout) Reset() {
 	*x = RouteTimeout{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1313,7 @@ func (x *RouteTimeout) String() string {
 func (*RouteTimeout) ProtoMessage() {}
 
 func (x *RouteTimeout) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[7]
+	mi := &file_snapshot_snapshot_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1326,7 @@ func (x *RouteTimeout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteTimeout.ProtoReflect.Descriptor instead.
 func (*RouteTimeout) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{7}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RouteTimeout) GetPrefix() string {
@@ -1156,7 +1356,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[8]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1368,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[8]
+	mi := &file_snapshot_snapshot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1381,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{8}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Identity) GetTrustedProxies() []string {
@@ -1220,7 +1420,7 @@ type RateLimitPolicy struct {
 
 func (x *RateLimitPolicy) Reset() {
 	*x = RateLimitPolicy{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[9]
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1432,7 @@ func (x *RateLimitPolicy) String() string {
 func (*RateLimitPolicy) ProtoMessage() {}
 
 func (x *RateLimitPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[9]
+	mi := &file_snapshot_snapshot_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1445,7 @@ func (x *RateLimitPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimitPolicy.ProtoReflect.Descriptor instead.
 func (*RateLimitPolicy) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{9}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RateLimitPolicy) GetName() string {
@@ -1317,7 +1517,7 @@ type Exemption struct {
 
 func (x *Exemption) Reset() {
 	*x = Exemption{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1529,7 @@ func (x *Exemption) String() string {
 func (*Exemption) ProtoMessage() {}
 
 func (x *Exemption) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[10]
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1542,7 @@ func (x *Exemption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemption.ProtoReflect.Descriptor instead.
 func (*Exemption) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{10}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Exemption) GetKind() isExemption_Kind {
@@ -1425,7 +1625,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1637,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[11]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1650,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{11}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Limit) GetName() string {
@@ -1577,7 +1777,7 @@ type Calendar struct {
 
 func (x *Calendar) Reset() {
 	*x = Calendar{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1789,7 @@ func (x *Calendar) String() string {
 func (*Calendar) ProtoMessage() {}
 
 func (x *Calendar) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[12]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1802,7 @@ func (x *Calendar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
 func (*Calendar) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{12}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Calendar) GetPeriod() Calendar_Period {
@@ -1631,7 +1831,7 @@ type Penalty struct {
 
 func (x *Penalty) Reset() {
 	*x = Penalty{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1843,7 @@ func (x *Penalty) String() string {
 func (*Penalty) ProtoMessage() {}
 
 func (x *Penalty) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1856,7 @@ func (x *Penalty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Penalty.ProtoReflect.Descriptor instead.
 func (*Penalty) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Penalty) GetDenials() uint64 {
@@ -1695,7 +1895,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1907,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1920,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Override) GetKey() []string {
@@ -1756,7 +1956,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1968,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1981,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -1824,7 +2024,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2036,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +2049,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -1883,7 +2083,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2095,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2108,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -1936,7 +2136,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2148,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2161,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1987,6 +2187,7 @@ type KeyPart struct {
 	//	*KeyPart_PathParam
 	//	*KeyPart_QueryParam
 	//	*KeyPart_Cookie
+	//	*KeyPart_JwtClaim
 	Kind          isKeyPart_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1994,7 +2195,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2207,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2220,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -2074,6 +2275,15 @@ func (x *KeyPart) GetCookie() string {
 	return ""
 }
 
+func (x *KeyPart) GetJwtClaim() *JWTClaim {
+	if x != nil {
+		if x, ok := x.Kind.(*KeyPart_JwtClaim); ok {
+			return x.JwtClaim
+		}
+	}
+	return nil
+}
+
 type isKeyPart_Kind interface {
 	isKeyPart_Kind()
 }
@@ -2100,6 +2310,11 @@ type KeyPart_Cookie struct {
 	Cookie string `protobuf:"bytes,5,opt,name=cookie,proto3,oneof"`
 }
 
+type KeyPart_JwtClaim struct {
+	// Of a verified bearer token.
+	JwtClaim *JWTClaim `protobuf:"bytes,6,opt,name=jwt_claim,json=jwtClaim,proto3,oneof"`
+}
+
 func (*KeyPart_Header) isKeyPart_Kind() {}
 
 func (*KeyPart_ClientIp) isKeyPart_Kind() {}
@@ -2109,6 +2324,8 @@ func (*KeyPart_PathParam) isKeyPart_Kind() {}
 func (*KeyPart_QueryParam) isKeyPart_Kind() {}
 
 func (*KeyPart_Cookie) isKeyPart_Kind() {}
+
+func (*KeyPart_JwtClaim) isKeyPart_Kind() {}
 
 type ClientIP struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2120,7 +2337,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2349,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2362,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -2167,7 +2384,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2396,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2409,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Store) GetName() string {
@@ -2231,7 +2448,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2460,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2473,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -2306,7 +2523,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2535,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2548,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TLS) GetServerName() string {
@@ -2352,14 +2569,27 @@ var File_snapshot_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xde\x02\n" +
+	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xa2\x03\n" +
 	"\bSnapshot\x126\n" +
 	"\bworkload\x18\x01 \x01(\v2\x1a.weir.snapshot.v1.WorkloadR\bworkload\x12,\n" +
 	"\x05ports\x18\x02 \x03(\v2\x16.weir.snapshot.v1.PortR\x05ports\x12Q\n" +
 	"\x13rate_limit_policies\x18\x03 \x03(\v2!.weir.snapshot.v1.RateLimitPolicyR\x11rateLimitPolicies\x12/\n" +
 	"\x06stores\x18\x04 \x03(\v2\x17.weir.snapshot.v1.StoreR\x06stores\x12-\n" +
 	"\x05proxy\x18\x05 \x01(\v2\x17.weir.snapshot.v1.ProxyR\x05proxy\x129\n" +
-	"\ttelemetry\x18\x06 \x01(\v2\x1b.weir.snapshot.v1.TelemetryR\ttelemetry\"\xd7\x01\n" +
+	"\ttelemetry\x18\x06 \x01(\v2\x1b.weir.snapshot.v1.TelemetryR\ttelemetry\x12B\n" +
+	"\rjwt_providers\x18\a \x03(\v2\x1d.weir.snapshot.v1.JWTProviderR\fjwtProviders\"\x85\x01\n" +
+	"\vJWTProvider\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x1c\n" +
+	"\taudiences\x18\x03 \x03(\tR\taudiences\x12,\n" +
+	"\x04keys\x18\x04 \x03(\v2\x18.weir.snapshot.v1.JWTKeyR\x04keys\">\n" +
+	"\x06JWTKey\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12\x10\n" +
+	"\x03alg\x18\x02 \x01(\tR\x03alg\x12\x10\n" +
+	"\x03der\x18\x03 \x01(\fR\x03der\"<\n" +
+	"\bJWTClaim\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05claim\x18\x02 \x01(\tR\x05claim\"\xd7\x01\n" +
 	"\x05Proxy\x12\x1d\n" +
 	"\n" +
 	"head_bytes\x18\x01 \x01(\rR\theadBytes\x12 \n" +
@@ -2473,7 +2703,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\rTYPE_TEMPLATE\x10\x03\"7\n" +
 	"\vHeaderMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xc4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xff\x01\n" +
 	"\aKeyPart\x12\x18\n" +
 	"\x06header\x18\x01 \x01(\tH\x00R\x06header\x129\n" +
 	"\tclient_ip\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.ClientIPH\x00R\bclientIp\x12\x1f\n" +
@@ -2481,7 +2711,8 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"path_param\x18\x03 \x01(\tH\x00R\tpathParam\x12!\n" +
 	"\vquery_param\x18\x04 \x01(\tH\x00R\n" +
 	"queryParam\x12\x18\n" +
-	"\x06cookie\x18\x05 \x01(\tH\x00R\x06cookieB\x06\n" +
+	"\x06cookie\x18\x05 \x01(\tH\x00R\x06cookie\x129\n" +
+	"\tjwt_claim\x18\x06 \x01(\v2\x1a.weir.snapshot.v1.JWTClaimH\x00R\bjwtClaimB\x06\n" +
 	"\x04kind\"8\n" +
 	"\bClientIP\x12,\n" +
 	"\x12ipv6_prefix_length\x18\x01 \x01(\rR\x10ipv6PrefixLength\"{\n" +
@@ -2555,7 +2786,7 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
@@ -2568,71 +2799,77 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(PathMatch_Type)(0),     // 8: weir.snapshot.v1.PathMatch.Type
 	(Redis_Mode)(0),         // 9: weir.snapshot.v1.Redis.Mode
 	(*Snapshot)(nil),        // 10: weir.snapshot.v1.Snapshot
-	(*Proxy)(nil),           // 11: weir.snapshot.v1.Proxy
-	(*Telemetry)(nil),       // 12: weir.snapshot.v1.Telemetry
-	(*AccessLog)(nil),       // 13: weir.snapshot.v1.AccessLog
-	(*Tracing)(nil),         // 14: weir.snapshot.v1.Tracing
-	(*Workload)(nil),        // 15: weir.snapshot.v1.Workload
-	(*Port)(nil),            // 16: weir.snapshot.v1.Port
-	(*RouteTimeout)(nil),    // 17: weir.snapshot.v1.RouteTimeout
-	(*Identity)(nil),        // 18: weir.snapshot.v1.Identity
-	(*RateLimitPolicy)(nil), // 19: weir.snapshot.v1.RateLimitPolicy
-	(*Exemption)(nil),       // 20: weir.snapshot.v1.Exemption
-	(*Limit)(nil),           // 21: weir.snapshot.v1.Limit
-	(*Calendar)(nil),        // 22: weir.snapshot.v1.Calendar
-	(*Penalty)(nil),         // 23: weir.snapshot.v1.Penalty
-	(*Override)(nil),        // 24: weir.snapshot.v1.Override
-	(*Match)(nil),           // 25: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 26: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 27: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 28: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 29: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 30: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 31: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 32: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 33: weir.snapshot.v1.TLS
+	(*JWTProvider)(nil),     // 11: weir.snapshot.v1.JWTProvider
+	(*JWTKey)(nil),          // 12: weir.snapshot.v1.JWTKey
+	(*JWTClaim)(nil),        // 13: weir.snapshot.v1.JWTClaim
+	(*Proxy)(nil),           // 14: weir.snapshot.v1.Proxy
+	(*Telemetry)(nil),       // 15: weir.snapshot.v1.Telemetry
+	(*AccessLog)(nil),       // 16: weir.snapshot.v1.AccessLog
+	(*Tracing)(nil),         // 17: weir.snapshot.v1.Tracing
+	(*Workload)(nil),        // 18: weir.snapshot.v1.Workload
+	(*Port)(nil),            // 19: weir.snapshot.v1.Port
+	(*RouteTimeout)(nil),    // 20: weir.snapshot.v1.RouteTimeout
+	(*Identity)(nil),        // 21: weir.snapshot.v1.Identity
+	(*RateLimitPolicy)(nil), // 22: weir.snapshot.v1.RateLimitPolicy
+	(*Exemption)(nil),       // 23: weir.snapshot.v1.Exemption
+	(*Limit)(nil),           // 24: weir.snapshot.v1.Limit
+	(*Calendar)(nil),        // 25: weir.snapshot.v1.Calendar
+	(*Penalty)(nil),         // 26: weir.snapshot.v1.Penalty
+	(*Override)(nil),        // 27: weir.snapshot.v1.Override
+	(*Match)(nil),           // 28: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),       // 29: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),       // 30: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),     // 31: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),         // 32: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),        // 33: weir.snapshot.v1.ClientIP
+	(*Store)(nil),           // 34: weir.snapshot.v1.Store
+	(*Redis)(nil),           // 35: weir.snapshot.v1.Redis
+	(*TLS)(nil),             // 36: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
-	15, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
-	16, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
-	19, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	31, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
-	11, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
-	12, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
-	13, // 6: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
-	14, // 7: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
-	6,  // 8: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	33, // 9: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
-	0,  // 10: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
-	18, // 11: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
-	17, // 12: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	21, // 13: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
-	1,  // 14: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	2,  // 15: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	20, // 16: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	28, // 17: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	25, // 18: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	29, // 19: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 20: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 21: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 22: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	24, // 23: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	23, // 24: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
-	22, // 25: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
-	7,  // 26: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
-	26, // 27: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	27, // 28: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	28, // 29: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	8,  // 30: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	30, // 31: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	32, // 32: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	9,  // 33: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	33, // 34: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	18, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
+	19, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
+	22, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
+	34, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	14, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
+	15, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
+	11, // 6: weir.snapshot.v1.Snapshot.jwt_providers:type_name -> weir.snapshot.v1.JWTProvider
+	12, // 7: weir.snapshot.v1.JWTProvider.keys:type_name -> weir.snapshot.v1.JWTKey
+	16, // 8: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
+	17, // 9: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
+	6,  // 10: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
+	36, // 11: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	0,  // 12: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
+	21, // 13: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
+	20, // 14: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
+	24, // 15: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	1,  // 16: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	2,  // 17: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
+	23, // 18: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	31, // 19: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	28, // 20: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	32, // 21: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 22: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 23: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 24: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	27, // 25: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	26, // 26: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	25, // 27: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
+	7,  // 28: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
+	29, // 29: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	30, // 30: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	31, // 31: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	8,  // 32: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	33, // 33: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	13, // 34: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
+	35, // 35: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	9,  // 36: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	36, // 37: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -2640,19 +2877,20 @@ func file_snapshot_snapshot_proto_init() {
 	if File_snapshot_snapshot_proto != nil {
 		return
 	}
-	file_snapshot_snapshot_proto_msgTypes[10].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[13].OneofWrappers = []any{
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[15].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[18].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[19].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[22].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
 		(*KeyPart_QueryParam)(nil),
 		(*KeyPart_Cookie)(nil),
+		(*KeyPart_JwtClaim)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2660,7 +2898,7 @@ func file_snapshot_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   24,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

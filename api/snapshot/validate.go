@@ -24,6 +24,9 @@ func Validate(s *Snapshot) error {
 	if err := ValidateTelemetry(s.GetTelemetry()); err != nil {
 		return fmt.Errorf("telemetry.%w", err)
 	}
+	if err := ValidateJWTProviders(s.GetJwtProviders()); err != nil {
+		return err
+	}
 	stores := names(s.GetStores())
 	policies := names(s.GetRateLimitPolicies())
 	if err := ordered("stores", stores); err != nil {
@@ -35,6 +38,11 @@ func Validate(s *Snapshot) error {
 	for _, p := range s.GetRateLimitPolicies() {
 		if err := validatePolicy(p, stores); err != nil {
 			return fmt.Errorf("rate_limit_policies[%s]: %w", p.GetName(), err)
+		}
+		for name := range JWTClaims(p) {
+			if !slices.Contains(names(s.GetJwtProviders()), name) {
+				return fmt.Errorf("rate_limit_policies[%s]: provider %q is not in the snapshot", p.GetName(), name)
+			}
 		}
 	}
 	var last uint32

@@ -26,6 +26,8 @@ const (
 	FeatureLeased = "ratelimit/leased"
 	// FeaturePenalty is bans after denials.
 	FeaturePenalty = "ratelimit/penalty"
+	// FeatureJWT is keys of claims of verified tokens.
+	FeatureJWT = "ratelimit/jwt"
 	// FeatureCalendar is windows of the calendar.
 	FeatureCalendar = "ratelimit/calendar"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
@@ -46,6 +48,9 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 	out := []string{FeatureRateLimit}
 	if needsRateLimit2(p) {
 		out = append(out, FeatureRateLimit2)
+	}
+	if len(snapshot.JWTClaims(p)) > 0 {
+		out = append(out, FeatureJWT)
 	}
 	for _, l := range p.GetLimits() {
 		if l.GetPenalty() != nil {
@@ -108,7 +113,7 @@ func Wanted(s *snapshot.Snapshot) []string {
 
 // Cut returns s without what needs more than features, and the policies, kind/name,
 // sorted, that are not enforced everywhere for it: they are left out, or some of
-// their ports are. Ports without their policy and stores that nobody uses go too.
+// their ports are. Ports without their policy, and stores and providers that nobody uses, go too.
 // When nothing is lacking it returns s itself; s is never changed.
 func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string) {
 	has := func(f string) bool { return f == "" || slices.Contains(features, f) }
@@ -141,15 +146,19 @@ func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string)
 		left[name] = true
 		return false
 	})
-	stores := map[string]bool{}
+	stores, providers := map[string]bool{}, map[string]bool{}
 	cut.RateLimitPolicies = slices.DeleteFunc(cut.RateLimitPolicies, func(p *snapshot.RateLimitPolicy) bool {
 		if gone[p.GetName()] || lacking[p.GetName()] && !left[p.GetName()] {
 			return true
 		}
 		stores[p.GetStore()] = true
+		for name := range snapshot.JWTClaims(p) {
+			providers[name] = true
+		}
 		return false
 	})
 	cut.Stores = slices.DeleteFunc(cut.Stores, func(st *snapshot.Store) bool { return !stores[st.GetName()] })
+	cut.JwtProviders = slices.DeleteFunc(cut.JwtProviders, func(p *snapshot.JWTProvider) bool { return !providers[p.GetName()] })
 	var out []string
 	for name := range lacking {
 		out = append(out, KindRateLimitPolicy+"/"+name)

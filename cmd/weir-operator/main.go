@@ -47,6 +47,7 @@ import (
 	"weir.dev/weir/controllers/configserver"
 	"weir.dev/weir/controllers/hub"
 	"weir.dev/weir/controllers/inject"
+	"weir.dev/weir/controllers/jwks"
 	"weir.dev/weir/controllers/pki"
 	"weir.dev/weir/controllers/policy"
 	"weir.dev/weir/controllers/rollout"
@@ -229,8 +230,9 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	snapshots, tracker := hub.New(cluster), rollout.New(o.podName)
 	writer := status.New(&status.Cluster{Reader: mgr.GetCache(), Writer: mgr.GetClient()}, tracker, log.With("part", "status"))
 	writer.Metrics = convergence
+	tokenKeys := jwks.New(jwks.Options{Providers: conf.JWTProviders, Client: jwks.NewClient(), Log: log.With("part", "jwks")})
 	reconciler := policy.New(policy.Options{
-		Reader: mgr.GetCache(), Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
+		Reader: mgr.GetCache(), JWT: tokenKeys, Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
 		Hub: snapshots, Rollout: tracker, Status: writer, Metrics: compiles, Log: log.With("part", "policy"),
 	})
 	if err := reconciler.SetupWithManager(mgr); err != nil {
@@ -254,6 +256,7 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 		writer,
 		everywhere(func(ctx context.Context) error { return serveStreams(ctx, streams, o.streamListen) }),
 		everywhere(follower.Run),
+		everywhere(tokenKeys.Run),
 		everywhere(func(ctx context.Context) error { return serveAdmin(ctx, o.adminAddress, replicas.Handler()) }),
 	} {
 		if err := mgr.Add(r); err != nil {

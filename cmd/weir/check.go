@@ -16,6 +16,7 @@ import (
 	"weir.dev/weir/cmd/weir/internal/local"
 	"weir.dev/weir/cmd/weir/internal/manifest"
 	"weir.dev/weir/cmd/weir/internal/term"
+	"weir.dev/weir/controllers/jwks"
 )
 
 // errFound makes the exit code 1 after the findings were printed.
@@ -24,7 +25,7 @@ var errFound = errors.New("there are errors, see above")
 func checkCommand() *cobra.Command {
 	var flags kube.Flags
 	var output string
-	var files []string
+	var files, providers []string
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check the installation and its policies, or policy files with -f",
@@ -40,7 +41,7 @@ error.`,
 				return err
 			}
 			if len(files) > 0 {
-				all, err = checkFiles(cmd.Context(), files, cmd.InOrStdin(), cmd.ErrOrStderr())
+				all, err = checkFiles(cmd.Context(), files, providers, cmd.InOrStdin(), cmd.ErrOrStderr())
 			} else {
 				all, err = checkCluster(cmd.Context(), &flags, cmd.ErrOrStderr())
 			}
@@ -65,6 +66,7 @@ error.`,
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them, to check without a cluster; may be given several times, - is standard input")
+	jwtProviderFlag(c, &providers)
 	return c
 }
 
@@ -93,7 +95,11 @@ func checkCluster(ctx context.Context, flags *kube.Flags, progress io.Writer) ([
 }
 
 // checkFiles is what the API server and the operator would say of files.
-func checkFiles(ctx context.Context, paths []string, stdin io.Reader, notes io.Writer) ([]finding.Finding, error) {
+func checkFiles(ctx context.Context, paths, providers []string, stdin io.Reader, notes io.Writer) ([]finding.Finding, error) {
+	tokens, err := local.ParseJWT(ctx, providers, jwks.NewClient())
+	if err != nil {
+		return nil, err
+	}
 	files, err := local.NewFiles(paths)
 	if err != nil {
 		return nil, err
@@ -111,7 +117,7 @@ func checkFiles(ctx context.Context, paths []string, stdin io.Reader, notes io.W
 	var all []finding.Finding
 	verdicts := 0
 	for _, p := range policies.Split() {
-		result, err := local.Compile(p, local.Implied(p), local.Settings{})
+		result, err := local.Compile(p, local.Implied(p), local.Settings{JWT: tokens})
 		if err != nil {
 			return nil, err
 		}

@@ -13,11 +13,13 @@ import (
 
 	"weir.dev/weir/cmd/weir/internal/local"
 	"weir.dev/weir/cmd/weir/internal/term"
+	"weir.dev/weir/controllers/jwks"
 )
 
 func compileCommand() *cobra.Command {
 	var files []string
 	var out, redis string
+	var providers []string
 	var telemetry telemetryFlags
 	c := &cobra.Command{
 		Use:   "compile -f FILE -o SNAPSHOT",
@@ -32,12 +34,16 @@ What was not accepted is said on standard error, and makes the exit code 1.`,
 			if settings.Telemetry, err = telemetry.settings(cmd); err != nil {
 				return err
 			}
+			if settings.JWT, err = local.ParseJWT(cmd.Context(), providers, jwks.NewClient()); err != nil {
+				return err
+			}
 			return compileFiles(cmd.Context(), files, redis, settings, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
 	c.Flags().StringVarP(&out, "out", "o", "-", "where the snapshot goes; - is standard output")
 	c.Flags().StringVar(&redis, "redis", "", "HOST:PORT of the store, without credentials (default: the sidecar's memory)")
+	jwtProviderFlag(c, &providers)
 	telemetry.register(c)
 	return c
 }

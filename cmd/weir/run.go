@@ -22,6 +22,7 @@ import (
 	"weir.dev/weir/cmd/weir/internal/term"
 	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/controllers/config"
+	"weir.dev/weir/controllers/jwks"
 	"weir.dev/weir/sidecar/admin"
 	"weir.dev/weir/sidecar/rls"
 )
@@ -34,6 +35,7 @@ type runFlags struct {
 	admin     string
 	rls       string
 	telemetry telemetryFlags
+	jwt       []string
 }
 
 func runCommand() *cobra.Command {
@@ -69,8 +71,14 @@ the Services that the policies name.`,
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
 	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")
 	c.Flags().StringVar(&f.rls, "rls", "", "HOST:PORT for gateways that speak Envoy's rate limit protocol, such as 127.0.0.1:8081 (default: none)")
+	jwtProviderFlag(c, &f.jwt)
 	f.telemetry.register(c)
 	return c
+}
+
+// jwtProviderFlag is the operator's jwtProviders, as a flag.
+func jwtProviderFlag(c *cobra.Command, all *[]string) {
+	c.Flags().StringArrayVar(all, "jwt-provider", nil, "name=NAME,issuer=URL[,audience=NAME],jwks=FILE|URL for keys by jwtClaim; may be given several times; keys are read once")
 }
 
 // running is what the flags have become.
@@ -80,6 +88,7 @@ type running struct {
 	redis     local.Redis
 	replicas  uint32
 	telemetry config.Telemetry
+	jwt       local.JWT
 	plane     *plane.Plane
 	out       *term.Printer
 	// gateways is nil where none are served; implied: listeners are those that the
@@ -103,6 +112,9 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 		if r.redis, err = local.ParseRedis(f.redis); err != nil {
 			return err
 		}
+	}
+	if r.jwt, err = local.ParseJWT(ctx, f.jwt, jwks.NewClient()); err != nil {
+		return err
 	}
 	if f.replicas == 0 {
 		return errors.New("--replicas is 1 at least: this process counts too")
@@ -164,7 +176,7 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if r.implied {
 		r.listeners = local.Implied(policies)
 	}
-	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry})
+	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry, JWT: r.jwt})
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 const maxWindow = 366 * 24 * time.Hour
 
 // build compiles what is supported. The errors are sentences with paths.
-func build(p *v1alpha1.RateLimitPolicy) (*draft, []string) {
+func build(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 	d := &draft{
 		policy: &snapshot.RateLimitPolicy{
 			Name:       p.Name,
@@ -46,7 +46,7 @@ func build(p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 	}
 	errs := d.exemptions(p.Spec.Exempt)
 	for i := range p.Spec.Limits {
-		b := limitBuilder{draft: d, path: fmt.Sprintf("spec.limits[%d]", i), spec: &p.Spec.Limits[i], mode: p.Spec.Mode}
+		b := limitBuilder{draft: d, in: in, path: fmt.Sprintf("spec.limits[%d]", i), spec: &p.Spec.Limits[i], mode: p.Spec.Mode}
 		d.policy.Limits = append(d.policy.Limits, b.limit())
 		errs = append(errs, b.errs...)
 	}
@@ -66,6 +66,7 @@ func failurePolicy(p *v1alpha1.RateLimitPolicy) v1alpha1.FailurePolicy {
 // limitBuilder compiles one limit.
 type limitBuilder struct {
 	*draft
+	in   *Input
 	path string
 	spec *v1alpha1.Limit
 	mode v1alpha1.Mode
@@ -169,8 +170,10 @@ func (b *limitBuilder) key() (parts []*snapshot.KeyPart, order []int) {
 			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: k.QueryParam}})
 		case k.Cookie != "":
 			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: string(k.Cookie)}})
+		case k.JWTClaim != nil:
+			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_JwtClaim{JwtClaim: b.jwtClaim(field+".jwtClaim", k.JWTClaim)}})
 		default:
-			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam or cookie.")
+			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam, cookie or jwtClaim.")
 			out = append(out, &snapshot.KeyPart{})
 		}
 	}

@@ -29,6 +29,8 @@ type draft struct {
 	exempt  map[string][]string
 	shadow  []string
 	warning string
+	// keyless are providers whose keys are not known.
+	keyless []string
 }
 
 // check makes a draft, or says why there is none.
@@ -38,7 +40,7 @@ func check(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, problem) {
 			"This version of Weir does not support %s: remove %s. Until then nothing of the policy is enforced.",
 			enumerate(paths), itOrThem(paths))}
 	}
-	d, errs := build(p)
+	d, errs := build(in, p)
 	if len(errs) > 0 {
 		return nil, problem{v1alpha1.ReasonInvalid, strings.Join(errs, " ")}
 	}

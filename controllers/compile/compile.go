@@ -140,6 +140,7 @@ func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Work
 	}
 	slices.SortFunc(s.RateLimitPolicies, func(a, b *snapshot.RateLimitPolicy) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	slices.SortFunc(s.Stores, func(a, b *snapshot.Store) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	s.JwtProviders = jwtProviders(c.in, s.GetRateLimitPolicies())
 	slices.SortFunc(peers.Policies, func(a, b *stream.PolicyPeers) int { return cmp.Compare(a.GetPolicy(), b.GetPolicy()) })
 	return Workload{Key: l.Key, Services: l.Services, Pods: l.Pods, Snapshot: s, Peers: peers}
 }

@@ -273,7 +273,7 @@ func TestMembersHaveNoOrder(t *testing.T) {
 	}
 	var hashes []string
 	for _, turn := range []bool{false, true} {
-		d, errs := build(policy(turn))
+		d, errs := build(&Input{}, policy(turn))
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}

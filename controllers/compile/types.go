@@ -30,6 +30,10 @@ type Input struct {
 	IdempotencyPolicies []v1alpha1.IdempotencyPolicy
 	CallbackRoutes      []v1alpha1.CallbackRoute
 
+	// JWTKeys are the keys of the configuration's providers, by name, in the order of
+	// snapshots. One whose keys are not known yet has no entry.
+	JWTKeys map[string][]*snapshot.JWTKey
+
 	// Credentials are the versions of the stores' Secrets for this namespace, by
 	// store. A store whose Secret is not there has no entry.
 	Credentials map[string]string

@@ -45,7 +45,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 			set  bool
 			name string
 		}{
-			{k.JWTClaim != nil, "jwtClaim"},
 			{k.ThriftHeader != "", "thriftHeader"},
 			{k.ThriftField != "", "thriftField"},
 		} {

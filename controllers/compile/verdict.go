@@ -126,6 +126,7 @@ func (d *draft) warnings(targets []attach.Target) []string {
 	if d.warning != "" {
 		out = append(out, d.warning)
 	}
+	out = append(out, d.keylessWarnings()...)
 	return out
 }
 

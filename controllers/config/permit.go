@@ -19,6 +19,16 @@ func (c *Config) Store(name string) (*Store, bool) {
 	return nil, false
 }
 
+// JWTProvider returns the provider of that name.
+func (c *Config) JWTProvider(name string) (*JWTProvider, bool) {
+	for i := range c.JWTProviders {
+		if c.JWTProviders[i].Name == name {
+			return &c.JWTProviders[i], true
+		}
+	}
+	return nil, false
+}
+
 // Permits reports whether policies of a namespace with these labels may use what
 // a is about.
 func (a AllowedNamespaces) Permits(namespace string, labelsOf map[string]string) bool {

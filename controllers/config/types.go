@@ -17,7 +17,7 @@ type Config struct {
 	Stores []Store `json:"stores,omitempty"`
 	// KafkaClusters that CallbackRoutes may name. Not supported yet.
 	KafkaClusters []KafkaCluster `json:"kafkaClusters,omitempty"`
-	// JWTProviders whose tokens keys may be taken from. Not supported yet.
+	// JWTProviders whose tokens keys may be taken from.
 	JWTProviders []JWTProvider `json:"jwtProviders,omitempty"`
 	// Identity says who the client is where a Service does not.
 	Identity Identity `json:"identity,omitzero"`

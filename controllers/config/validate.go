@@ -53,6 +53,7 @@ func (c *Config) Validate() error {
 		}
 		seen[c.Stores[i].Name] = true
 	}
+	p.jwtProviders(c.JWTProviders)
 	p.identity(c.Identity)
 	p.proxy(c.Proxy)
 	p.telemetry(&c.Telemetry)
@@ -65,9 +66,6 @@ func (p *problems) unsupported(c *Config) {
 	const why = "This version of Weir does not support %s: remove it."
 	if len(c.KafkaClusters) > 0 {
 		p.add("kafkaClusters", why, "Kafka")
-	}
-	if len(c.JWTProviders) > 0 {
-		p.add("jwtProviders", why, "keys from tokens")
 	}
 	e := c.Egress
 	if !slices.Equal(e.AllowHosts, []string{"*"}) {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/attach"
 	"weir.dev/weir/controllers/compile"
@@ -35,7 +36,16 @@ type Rollout interface {
 	Forget(namespace, uid string)
 }
 
-// Options of a Reconciler. All but Metrics are needed.
+// JWTKeys are those of the configuration's providers: a jwks.Keeper.
+type JWTKeys interface {
+	Keys() map[string][]*snapshot.JWTKey
+	// Changed has a value when keys have changed since it was read.
+	Changed() <-chan struct{}
+	// Tried is closed when every provider has been asked once.
+	Tried() <-chan struct{}
+}
+
+// Options of a Reconciler. All but Metrics and JWT are needed.
 type Options struct {
 	// Reader is the manager's cache, kept as ByObject says.
 	Reader client.Reader
@@ -47,8 +57,10 @@ type Options struct {
 	Hub               *hub.Hub
 	Rollout           Rollout
 	Status            Statuses
-	Metrics           *Metrics
-	Log               *slog.Logger
+	// JWT is a jwks.Keeper; nil where the configuration has no provider.
+	JWT     JWTKeys
+	Metrics *Metrics
+	Log     *slog.Logger
 }
 
 // Reconciler works on namespaces.
@@ -115,6 +127,9 @@ func anyInjected(pods []corev1.Pod) bool {
 // read collects a namespace from the cache.
 func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, credentials, error) {
 	in := compile.Input{Cluster: r.Cluster, Namespace: ns, Config: r.Config}
+	if r.JWT != nil {
+		in.JWTKeys = r.JWT.Keys()
+	}
 	var (
 		limits      v1alpha1.RateLimitPolicyList
 		idempotency v1alpha1.IdempotencyPolicyList

@@ -45,6 +45,9 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	if r.selectsNamespaces() {
 		sources = append(sources, r.watchNamespaces(mgr))
 	}
+	if r.JWT != nil {
+		sources = append(sources, source.TypedFunc[reconcile.Request](r.watchJWT))
+	}
 	for _, s := range sources {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("policy controller: %w", err)
@@ -116,6 +119,25 @@ func (r *Reconciler) watchSecrets(mgr manager.Manager) source.Source {
 	return source.TypedKind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(all))
 }
 
+// watchJWT enqueues every namespace with policies when keys have changed.
+func (r *Reconciler) watchJWT(ctx context.Context, q queue) error {
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.JWT.Changed():
+			}
+			r.mu.Lock()
+			for ns := range r.busy {
+				r.enqueue(ns, q)
+			}
+			r.mu.Unlock()
+		}
+	}()
+	return nil
+}
+
 // names reports whether the configuration names a Secret.
 func (r *Reconciler) names(secret string) bool {
 	for i := range r.Config.Stores {
@@ -150,6 +172,14 @@ func (*prime) NeedLeaderElection() bool { return false }
 
 // Start returns when everything has been published.
 func (p *prime) Start(ctx context.Context) error {
+	if p.r.JWT != nil {
+		// Snapshots with keys at once are one change for sidecars, not two.
+		select {
+		case <-p.r.JWT.Tried():
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	namespaces := map[string]bool{}
 	for _, list := range []client.ObjectList{
 		&v1alpha1.RateLimitPolicyList{}, &v1alpha1.IdempotencyPolicyList{}, &v1alpha1.CallbackRouteList{}, &corev1.PodList{},

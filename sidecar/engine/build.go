@@ -13,6 +13,7 @@ import (
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/jwt"
 )
 
 // slotRateLimit is where the rate limit filter keeps its memory in exchanges.
@@ -28,6 +29,7 @@ type build struct {
 	filters map[string]*ratelimit.Filter
 	// limits are the `<policy>/<limit>` of the program.
 	limits map[string]bool
+	tokens map[string]*jwt.Provider
 	// byAddress are the policies of which a limit counts by the client's address,
 	// crowds what watches their ports.
 	byAddress map[string]bool
@@ -39,6 +41,7 @@ func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
 		stores:  map[string]*sharedStore{},
 		filters: map[string]*ratelimit.Filter{},
 		limits:  map[string]bool{},
+		tokens:  map[string]*jwt.Provider{},
 
 		byAddress: map[string]bool{},
 		crowds:    map[uint16]*crowd{},
@@ -47,6 +50,9 @@ func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
 
 func (b *build) program() (*program, error) {
 	if err := b.openStores(); err != nil {
+		return nil, err
+	}
+	if err := b.openTokens(); err != nil {
 		return nil, err
 	}
 	for _, p := range b.snap.GetRateLimitPolicies() {
@@ -84,6 +90,7 @@ func (b *build) policy(p *snapshot.RateLimitPolicy) error {
 		WouldDeny: func(id string) *atomic.Uint64 { b.limits[id] = true; return b.e.shadowOf(id) },
 		Peers:     b.e.peersOf(name),
 		Random:    rand.Int64N,
+		Tokens:    b.tokensOf,
 	}
 	if b.e.opts.Metrics != nil {
 		env.Metrics = b.e.opts.Metrics

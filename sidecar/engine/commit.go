@@ -16,7 +16,7 @@ const maxPeers = 1024
 func (b *build) commit() {
 	e := b.e
 	old := e.stores
-	e.limits, e.stores, e.crowds = b.limits, b.stores, b.crowds
+	e.limits, e.stores, e.crowds, e.tokens = b.limits, b.stores, b.crowds, b.tokens
 	for name, s := range old {
 		if s.redis != nil && e.stores[name] != s {
 			e.retire(s)

@@ -15,6 +15,7 @@ import (
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/jwt"
 	"weir.dev/weir/sidecar/store/memory"
 	"weir.dev/weir/sidecar/store/redis"
 )
@@ -87,6 +88,8 @@ type Engine struct {
 
 	crowds map[uint16]*crowd // by port
 
+	tokens map[string]*jwt.Provider
+
 	// observer is the one for telemetry; observed: it was asked for.
 	observer  exchange.Observer
 	telemetry *snapshot.Telemetry
@@ -121,7 +124,7 @@ func New(opts Options) *Engine {
 func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureProxy,
-		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
+		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
 		stream.FeatureUpgrade,
 	}
 }

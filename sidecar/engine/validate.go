@@ -61,6 +61,9 @@ func validate(snap *snapshot.Snapshot) error {
 		return refuse("The snapshot has %d ports, %d policies and %d stores; at most %d, %d and %d are possible.",
 			len(snap.GetPorts()), len(snap.GetRateLimitPolicies()), len(snap.GetStores()), maxPorts, maxPolicies, maxStores)
 	}
+	if err := snapshot.ValidateJWTProviders(snap.GetJwtProviders()); err != nil {
+		return refuse("%s.", sentence(err))
+	}
 	if err := snapshot.ValidateProxy(snap.GetProxy()); err != nil {
 		return refuse("proxy.%s.", err)
 	}

@@ -20,7 +20,6 @@ import (
 // unsupported are specs, each of which asks for one field that the page names.
 var unsupported = map[string]string{
 	"spec.limits[].match[].thrift":        `{limits: [{name: a, limit: 1, window: 1s, match: [{thrift: {service: S}}]}]}`,
-	"spec.limits[].key[].jwtClaim":        `{limits: [{name: a, limit: 1, window: 1s, key: [{jwtClaim: {provider: p, claim: sub}}]}]}`,
 	"spec.limits[].key[].thriftHeader":    `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftHeader: h}]}]}`,
 	"spec.limits[].key[].thriftField":     `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftField: "1"}]}]}`,
 	"spec.limits[].cost.responseHeader":   `{limits: [{name: a, limit: 9, window: 1s, cost: {responseHeader: X-Cost}}]}`,

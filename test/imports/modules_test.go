@@ -8,6 +8,7 @@ package imports
 var sidecarModules = []string{
 	"github.com/beorn7/perks",
 	"github.com/cespare/xxhash/v2",
+	"github.com/go-jose/go-jose/v4",
 	"github.com/google/nftables",
 	"github.com/klauspost/compress",
 	"github.com/mdlayher/netlink",

@@ -39,7 +39,6 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "weir.supported" -}}
 {{- $bad := list -}}
 {{- if .Values.kafkaClusters }}{{ $bad = append $bad "kafkaClusters: This version of Weir does not support Kafka: remove it." }}{{ end -}}
-{{- if .Values.jwtProviders }}{{ $bad = append $bad "jwtProviders: This version of Weir does not support keys from tokens: remove it." }}{{ end -}}
 {{- $egress := .Values.egress -}}
 {{- if or (ne (toJson $egress.allowHosts) "[\"*\"]") $egress.denyCIDRs $egress.allowPlainHTTP -}}
 {{- $bad = append $bad "egress: This version of Weir makes no outgoing calls, and so bounds none: remove it." -}}

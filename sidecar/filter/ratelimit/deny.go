@@ -145,6 +145,8 @@ func (spec *keySpec) describe() string {
 			names = append(names, "the query parameter "+p.name)
 		case tagCookie:
 			names = append(names, "the cookie "+p.name)
+		case tagJWTClaim:
+			names = append(names, fmt.Sprintf("the claim %s of a bearer token that %s has issued and that is valid", p.name, p.provider))
 		default:
 			names = append(names, "the client's address")
 		}

@@ -145,6 +145,9 @@ func (spec *keySpec) explainPart(part *keyPart, x *exchange.Exchange, rule int, 
 	// Skip tells what is not there from what may be read in more than one way.
 	one.missing = snapshot.OnMissingKey_ON_MISSING_KEY_SKIP
 	out.Missing = "not sent, or empty"
+	if part.tag == tagJWTClaim {
+		out.Missing = "not in a bearer token that is valid"
+	}
 	if _, state, _ := one.key(x, rule, p, nil); state != keySkip {
 		out.Missing = "sent more than once, or in a way that applications read differently"
 	}

@@ -28,6 +28,7 @@ const (
 	tagPathParam  = 'p'
 	tagQueryParam = 'q'
 	tagCookie     = 'c'
+	tagJWTClaim   = 'j'
 	tagMissing    = 'm'
 )
 
@@ -42,9 +43,12 @@ type keySpec struct {
 
 type keyPart struct {
 	tag    byte
-	name   string // of a header (in lower case), parameter or cookie
+	name   string // of a header (in lower case), parameter, cookie or claim
 	prefix int    // of IPv6 addresses
 	byRule []int  // where the parameter is, by rule of the match
+	// provider and its tokens, of a claim that has name.
+	provider string
+	tokens   Tokens
 }
 
 func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, specs map[string]int) (int, error) {
@@ -60,13 +64,13 @@ func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, 
 	shared := true
 	id := fmt.Sprint(spec.missing)
 	for i, part := range l.GetKey() {
-		c, err := compilePart(part, m)
+		c, err := f.compilePart(part, m)
 		if err != nil {
 			return 0, fmt.Errorf("key[%d]: %w", i, err)
 		}
 		// Where a parameter is depends on the limit's own templates.
 		shared = shared && c.tag != tagPathParam
-		id += fmt.Sprintf("|%c %q %d", c.tag, c.name, c.prefix)
+		id += fmt.Sprintf("|%c %q %q %d", c.tag, c.provider, c.name, c.prefix)
 		spec.parts = append(spec.parts, c)
 	}
 	if i, ok := specs[id]; ok && shared {
@@ -83,7 +87,7 @@ func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, 
 	return len(f.specs) - 1, nil
 }
 
-func compilePart(part *snapshot.KeyPart, m *match.Matcher) (keyPart, error) {
+func (f *Filter) compilePart(part *snapshot.KeyPart, m *match.Matcher) (keyPart, error) {
 	switch k := part.GetKind().(type) {
 	case *snapshot.KeyPart_Header:
 		if k.Header == "" || len(k.Header) > maxString || k.Header != strings.ToLower(k.Header) {
@@ -112,6 +116,19 @@ func compilePart(part *snapshot.KeyPart, m *match.Matcher) (keyPart, error) {
 			return keyPart{}, fmt.Errorf("cookie name %q is empty, too long or not a name", k.Cookie)
 		}
 		return keyPart{tag: tagCookie, name: k.Cookie}, nil
+	case *snapshot.KeyPart_JwtClaim:
+		provider, claim := k.JwtClaim.GetProvider(), k.JwtClaim.GetClaim()
+		if claim == "" || len(claim) > maxString {
+			return keyPart{}, fmt.Errorf("claim %q is empty or too long", claim)
+		}
+		part := keyPart{tag: tagJWTClaim, name: claim, provider: provider}
+		if f.env.Tokens != nil {
+			part.tokens = f.env.Tokens(provider)
+		}
+		if part.tokens == nil {
+			return keyPart{}, fmt.Errorf("JWT provider %q is not in the snapshot", provider)
+		}
+		return part, nil
 	default:
 		return keyPart{}, fmt.Errorf("the member is of a kind that this sidecar does not know")
 	}
@@ -154,6 +171,14 @@ func (spec *keySpec) key(x *exchange.Exchange, rule int, p *match.Params, buf []
 		case tagCookie:
 			if value, count := x.Request.Header("cookie"); count == 1 {
 				buf, ambiguous = appendCookie(buf, value, part.name)
+			} else {
+				ambiguous = count > 1
+			}
+		case tagJWTClaim:
+			if field, count := x.Request.Header("authorization"); count == 1 {
+				if value := part.tokens.Claim(field, part.name); len(value) > 0 {
+					buf = appendPart(buf, tagJWTClaim, value)
+				}
 			} else {
 				ambiguous = count > 1
 			}

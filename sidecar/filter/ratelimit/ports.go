@@ -49,6 +49,12 @@ type Leases interface {
 	Return(key limiter.Key, r *limiter.Rule)
 }
 
+// Tokens verifies the tokens of one provider. See jwt.Provider.
+type Tokens interface {
+	// Claim of the token in an Authorization field, now; nil: none that holds.
+	Claim(field []byte, claim string) []byte
+}
+
 // Outcome is what a limit said.
 type Outcome uint8
 
@@ -104,7 +110,7 @@ type LimitMetrics interface {
 	Decided(o Outcome, s Source)
 }
 
-// Env is what a filter works with; every member but Store, Denials, Leases and Metrics is needed.
+// Env is what a filter works with; every member but Store, Denials, Leases, Tokens and Metrics is needed.
 type Env struct {
 	Namespace string
 	// Slot of the exchange's state that is the filter's.
@@ -121,6 +127,9 @@ type Env struct {
 	Denials func(id string) Denials
 	// Leases likewise.
 	Leases func(id string) Leases
+	// Tokens returns those of a provider, nil where there is none. It is needed with
+	// keys of claims.
+	Tokens func(provider string) Tokens
 	// WouldDeny returns a shadow limit's count, the same for each call.
 	WouldDeny func(id string) *atomic.Uint64
 	// Peers is how many ready pods share the policy; 0 counts as 1.

@@ -22,6 +22,8 @@ type Settings struct {
 	Redis *config.Redis
 	// Telemetry of the data plane; zero: none.
 	Telemetry config.Telemetry
+	// JWT is the providers of tokens.
+	JWT JWT
 }
 
 // Result is what the operator would make of the files.
@@ -48,11 +50,12 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 	}
 	cfg := config.Default()
 	cfg.Telemetry = s.Telemetry
+	cfg.JWTProviders = s.JWT.Providers
 	cfg.Stores = []config.Store{{Name: storeName, Redis: s.Redis, KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: "All"}}}
 	in := compile.Input{
 		Cluster: ClusterID, Namespace: p.Namespace, Config: cfg,
 		Services: cluster.Services, Pods: []corev1.Pod{cluster.Pod},
-		Credentials: map[string]string{},
+		Credentials: map[string]string{}, JWTKeys: s.JWT.Keys,
 	}
 	if s.Redis != nil && s.Redis.Credentials.Secret != "" {
 		in.Credentials[storeName] = s.Redis.Credentials.Secret
