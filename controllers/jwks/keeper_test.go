@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,8 +32,11 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t
 func TestRotation(t *testing.T) {
 	one, two := keySet(t, "one"), keySet(t, "two")
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // of what the issuer answers
 		body, etag, away, unchanged := one, `"1"`, false, 0
 		client := &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if away {
 				return nil, errors.New("away")
 			}
@@ -59,15 +63,20 @@ func TestRotation(t *testing.T) {
 		}
 		<-k.Changed()
 		time.Sleep(21 * time.Minute)
-		if got := kid(); got != "one" || unchanged != 2 {
+		got := kid()
+		mu.Lock()
+		if got != "one" || unchanged != 2 {
 			t.Errorf("got %q, %d times unchanged", got, unchanged)
 		}
 		away = true
+		mu.Unlock()
 		time.Sleep(time.Hour)
 		if got := kid(); got != "one" {
 			t.Errorf("got %q while the issuer is away", got)
 		}
+		mu.Lock()
 		away, body, etag = false, two, `"2"`
+		mu.Unlock()
 		time.Sleep(2 * time.Minute)
 		if got := kid(); got != "two" {
 			t.Errorf("got %q after the rotation", got)
