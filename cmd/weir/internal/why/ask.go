@@ -198,7 +198,7 @@ func askHTTP1(_ context.Context, c net.Conn, r Request) (Response, error) {
 		out.Fields = append(out.Fields, Field{name, strings.TrimSpace(value)})
 	}
 	_ = c.Close()
-	<-sent // what was not read does not matter
+	_ = <-sent // what was not read does not matter
 	return out, nil
 }
 
