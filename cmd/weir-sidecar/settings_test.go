@@ -5,7 +5,6 @@ package main
 import (
 	"log/slog"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -115,39 +114,6 @@ func TestParsePorts(t *testing.T) {
 	for _, bad := range []string{"0", "65536", "http", "1,,2", "-1"} {
 		if _, err := parsePorts(bad); err == nil {
 			t.Errorf("%q is taken for ports", bad)
-		}
-	}
-}
-
-// What the sidecar is made of: it must stay small, and know nothing of Kubernetes.
-func TestDependencies(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}} {{.ImportPath}}", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	allowed := map[string]bool{
-		"github.com/beorn7/perks": true, "github.com/cespare/xxhash/v2": true, "github.com/google/nftables": true,
-		"github.com/klauspost/compress": true, "github.com/mdlayher/netlink": true, "github.com/mdlayher/socket": true,
-		"github.com/molecule-man/go-brrr": true, "github.com/munnerz/goautoneg": true,
-		"github.com/prometheus/client_golang": true, "github.com/prometheus/client_model": true,
-		"github.com/prometheus/common": true, "github.com/prometheus/procfs": true,
-		"github.com/redis/go-redis/v9": true, "github.com/spf13/cobra": true, "github.com/spf13/pflag": true,
-		"github.com/valyala/bytebufferpool": true, "github.com/valyala/fasthttp": true, "go.uber.org/atomic": true,
-		"golang.org/x/net": true, "golang.org/x/sync": true, "golang.org/x/sys": true, "golang.org/x/text": true,
-		"google.golang.org/genproto/googleapis/rpc": true, "google.golang.org/grpc": true, "google.golang.org/protobuf": true,
-	}
-	for line := range strings.Lines(string(out)) {
-		module, pkg, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		switch {
-		case module == "":
-		case module == "weir.dev/weir":
-			for _, side := range []string{"/controllers/", "/api/v1alpha1", "/config/", "/cmd/weir/"} {
-				if strings.Contains(pkg+"/", side) {
-					t.Errorf("the sidecar depends on %s", pkg)
-				}
-			}
-		case !allowed[module]:
-			t.Errorf("the sidecar depends on %s, of module %s, which is not on its list", pkg, module)
 		}
 	}
 }
