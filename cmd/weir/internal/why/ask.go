@@ -179,8 +179,12 @@ func askHTTP1(_ context.Context, c net.Conn, r Request) (Response, error) {
 		fmt.Fprintf(&head, "%s: %s\r\n", f.Name, f.Value)
 	}
 	head.WriteString("\r\n")
-	sent := make(chan error, 1)
-	go func() { _, err := c.Write(head.Bytes()); sent <- err }()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		// What was not read does not matter.
+		_, _ = c.Write(head.Bytes())
+	}()
 	var raw bytes.Buffer
 	resp, err := http.ReadResponse(bufio.NewReader(io.TeeReader(c, &raw)), &http.Request{Method: r.Method})
 	if err != nil {
@@ -198,7 +202,7 @@ func askHTTP1(_ context.Context, c net.Conn, r Request) (Response, error) {
 		out.Fields = append(out.Fields, Field{name, strings.TrimSpace(value)})
 	}
 	_ = c.Close()
-	_ = <-sent // what was not read does not matter
+	<-sent
 	return out, nil
 }
 
