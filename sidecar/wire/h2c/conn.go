@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	wirehttp "weir.dev/weir/sidecar/wire/http"
 )
@@ -26,12 +27,29 @@ type conn struct {
 	mu      sync.Mutex
 	streams int
 	closed  bool
+	// idle ends the connection after so long without a stream. net/http's own
+	// timer would be set anew by streams that end with the connection, and keep
+	// the memory of both for as long.
+	idle  *time.Timer
+	limit time.Duration
+	// warned: the client was told to go.
+	warned bool
 	// ended is closed when the connection is, and no stream is left.
 	ended chan struct{}
 }
 
-func newConn(nc net.Conn, target wirehttp.Target) *conn {
-	c := &conn{Conn: nc, target: target, ended: make(chan struct{})}
+// goAwayAll is a GOAWAY frame that covers every stream, as RFC 9113 section 6.8 has
+// it for a connection that is about to end.
+var goAwayAll = []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0}
+
+// idleGrace is how long a client has, from the GOAWAY to the end.
+const idleGrace = time.Second
+
+func newConn(nc net.Conn, target wirehttp.Target, idle time.Duration) *conn {
+	c := &conn{Conn: nc, target: target, limit: idle, ended: make(chan struct{})}
+	c.mu.Lock()
+	c.idle = time.AfterFunc(idle, c.idled)
+	c.mu.Unlock()
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -43,10 +61,30 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
+		c.idle.Stop()
 		c.checkEnded()
 	}
 	c.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// idled tells a client without a stream to go, and then ends the connection. The
+// frame is one write, and so are those of net/http when there is no stream.
+func (c *conn) idled() {
+	c.mu.Lock()
+	if c.closed || c.streams > 0 {
+		c.mu.Unlock()
+		return
+	}
+	if c.warned {
+		c.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	c.warned = true
+	c.idle.Reset(idleGrace)
+	c.mu.Unlock()
+	_, _ = c.Conn.Write(goAwayAll)
 }
 
 func (c *conn) checkEnded() {
@@ -63,6 +101,7 @@ func (c *conn) enter() bool {
 		return false
 	}
 	c.streams++
+	c.idle.Stop()
 	return true
 }
 
@@ -70,6 +109,13 @@ func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streams--
+	if c.streams == 0 && !c.closed {
+		wait := c.limit
+		if c.warned {
+			wait = idleGrace
+		}
+		c.idle.Reset(wait)
+	}
 	c.checkEnded()
 }
 

@@ -84,7 +84,6 @@ func (s *Server) generation() *generation {
 			Protocols:                    &protocols,
 			DisableGeneralOptionsHandler: true,
 			MaxHeaderBytes:               hardHead * set.HeadBytes,
-			IdleTimeout:                  set.Idle,
 			ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 			ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 			HTTP2: &http.HTTP2Config{
@@ -104,9 +103,10 @@ func (s *Server) generation() *generation {
 
 // ServeConn serves nc until it and its streams have ended.
 func (s *Server) ServeConn(nc net.Conn, target wirehttp.Target) {
-	c := newConn(nc, target)
+	c := newConn(nc, target, s.http.Settings().Idle)
 	g := s.give(c)
 	if g == nil {
+		c.idle.Stop()
 		return
 	}
 	if s.http.Draining() {
