@@ -17,7 +17,8 @@ import (
 // first byte.
 const sniffTimeout = 2 * time.Second
 
-// Refusal is why a connection was closed without an answer.
+// Refusal is why a connection was closed: without an answer, but for full, where a
+// request over HTTP/1 gets 503.
 type Refusal string
 
 const (

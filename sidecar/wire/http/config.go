@@ -83,8 +83,7 @@ type Metrics struct {
 	// Encrypted is called for each connection that began with a TLS ClientHello
 	// on a governed port.
 	Encrypted func(port uint16)
-	// Refused is called for each connection that was closed without an answer,
-	// encrypted ones too.
+	// Refused is called for each connection that was refused, encrypted ones too.
 	Refused func(port uint16, why Refusal)
 }
 
