@@ -361,6 +361,108 @@ func (Scope) EnumDescriptor() ([]byte, []int) {
 	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{5}
 }
 
+type Guarantee int32
+
+const (
+	Guarantee_GUARANTEE_UNSPECIFIED   Guarantee = 0
+	Guarantee_GUARANTEE_AT_MOST_ONCE  Guarantee = 1
+	Guarantee_GUARANTEE_AT_LEAST_ONCE Guarantee = 2
+)
+
+// Enum value maps for Guarantee.
+var (
+	Guarantee_name = map[int32]string{
+		0: "GUARANTEE_UNSPECIFIED",
+		1: "GUARANTEE_AT_MOST_ONCE",
+		2: "GUARANTEE_AT_LEAST_ONCE",
+	}
+	Guarantee_value = map[string]int32{
+		"GUARANTEE_UNSPECIFIED":   0,
+		"GUARANTEE_AT_MOST_ONCE":  1,
+		"GUARANTEE_AT_LEAST_ONCE": 2,
+	}
+)
+
+func (x Guarantee) Enum() *Guarantee {
+	p := new(Guarantee)
+	*p = x
+	return p
+}
+
+func (x Guarantee) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Guarantee) Descriptor() protoreflect.EnumDescriptor {
+	return file_snapshot_snapshot_proto_enumTypes[6].Descriptor()
+}
+
+func (Guarantee) Type() protoreflect.EnumType {
+	return &file_snapshot_snapshot_proto_enumTypes[6]
+}
+
+func (x Guarantee) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Guarantee.Descriptor instead.
+func (Guarantee) EnumDescriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{6}
+}
+
+type OnMissingIdempotencyKey int32
+
+const (
+	OnMissingIdempotencyKey_ON_MISSING_IDEMPOTENCY_KEY_UNSPECIFIED OnMissingIdempotencyKey = 0
+	OnMissingIdempotencyKey_ON_MISSING_IDEMPOTENCY_KEY_PASS        OnMissingIdempotencyKey = 1
+	// 400.
+	OnMissingIdempotencyKey_ON_MISSING_IDEMPOTENCY_KEY_REJECT OnMissingIdempotencyKey = 2
+	OnMissingIdempotencyKey_ON_MISSING_IDEMPOTENCY_KEY_DERIVE OnMissingIdempotencyKey = 3
+)
+
+// Enum value maps for OnMissingIdempotencyKey.
+var (
+	OnMissingIdempotencyKey_name = map[int32]string{
+		0: "ON_MISSING_IDEMPOTENCY_KEY_UNSPECIFIED",
+		1: "ON_MISSING_IDEMPOTENCY_KEY_PASS",
+		2: "ON_MISSING_IDEMPOTENCY_KEY_REJECT",
+		3: "ON_MISSING_IDEMPOTENCY_KEY_DERIVE",
+	}
+	OnMissingIdempotencyKey_value = map[string]int32{
+		"ON_MISSING_IDEMPOTENCY_KEY_UNSPECIFIED": 0,
+		"ON_MISSING_IDEMPOTENCY_KEY_PASS":        1,
+		"ON_MISSING_IDEMPOTENCY_KEY_REJECT":      2,
+		"ON_MISSING_IDEMPOTENCY_KEY_DERIVE":      3,
+	}
+)
+
+func (x OnMissingIdempotencyKey) Enum() *OnMissingIdempotencyKey {
+	p := new(OnMissingIdempotencyKey)
+	*p = x
+	return p
+}
+
+func (x OnMissingIdempotencyKey) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnMissingIdempotencyKey) Descriptor() protoreflect.EnumDescriptor {
+	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
+}
+
+func (OnMissingIdempotencyKey) Type() protoreflect.EnumType {
+	return &file_snapshot_snapshot_proto_enumTypes[7]
+}
+
+func (x OnMissingIdempotencyKey) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnMissingIdempotencyKey.Descriptor instead.
+func (OnMissingIdempotencyKey) EnumDescriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{7}
+}
+
 type AccessLog_Mode int32
 
 const (
@@ -402,11 +504,11 @@ func (x AccessLog_Mode) String() string {
 }
 
 func (AccessLog_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[6].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[8].Descriptor()
 }
 
 func (AccessLog_Mode) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[6]
+	return &file_snapshot_snapshot_proto_enumTypes[8]
 }
 
 func (x AccessLog_Mode) Number() protoreflect.EnumNumber {
@@ -455,11 +557,11 @@ func (x Calendar_Period) String() string {
 }
 
 func (Calendar_Period) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[7].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[9].Descriptor()
 }
 
 func (Calendar_Period) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[7]
+	return &file_snapshot_snapshot_proto_enumTypes[9]
 }
 
 func (x Calendar_Period) Number() protoreflect.EnumNumber {
@@ -507,11 +609,11 @@ func (x PathMatch_Type) String() string {
 }
 
 func (PathMatch_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[8].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[10].Descriptor()
 }
 
 func (PathMatch_Type) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[8]
+	return &file_snapshot_snapshot_proto_enumTypes[10]
 }
 
 func (x PathMatch_Type) Number() protoreflect.EnumNumber {
@@ -520,7 +622,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type Redis_Mode int32
@@ -559,11 +661,11 @@ func (x Redis_Mode) String() string {
 }
 
 func (Redis_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_snapshot_snapshot_proto_enumTypes[9].Descriptor()
+	return file_snapshot_snapshot_proto_enumTypes[11].Descriptor()
 }
 
 func (Redis_Mode) Type() protoreflect.EnumType {
-	return &file_snapshot_snapshot_proto_enumTypes[9]
+	return &file_snapshot_snapshot_proto_enumTypes[11]
 }
 
 func (x Redis_Mode) Number() protoreflect.EnumNumber {
@@ -572,7 +674,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type Snapshot struct {
@@ -591,9 +693,14 @@ type Snapshot struct {
 	// Absent: neither access log nor traces.
 	Telemetry *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
 	// Providers that keys name, by name.
-	JwtProviders  []*JWTProvider `protobuf:"bytes,7,rep,name=jwt_providers,json=jwtProviders,proto3" json:"jwt_providers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	JwtProviders []*JWTProvider `protobuf:"bytes,7,rep,name=jwt_providers,json=jwtProviders,proto3" json:"jwt_providers,omitempty"`
+	// By name.
+	IdempotencyPolicies []*IdempotencyPolicy `protobuf:"bytes,8,rep,name=idempotency_policies,json=idempotencyPolicies,proto3" json:"idempotency_policies,omitempty"`
+	// The version of the namespace's key in stream.Secrets; empty where no policy
+	// needs one.
+	NamespaceKeyVersion string `protobuf:"bytes,9,opt,name=namespace_key_version,json=namespaceKeyVersion,proto3" json:"namespace_key_version,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Snapshot) Reset() {
@@ -673,6 +780,20 @@ func (x *Snapshot) GetJwtProviders() []*JWTProvider {
 		return x.JwtProviders
 	}
 	return nil
+}
+
+func (x *Snapshot) GetIdempotencyPolicies() []*IdempotencyPolicy {
+	if x != nil {
+		return x.IdempotencyPolicies
+	}
+	return nil
+}
+
+func (x *Snapshot) GetNamespaceKeyVersion() string {
+	if x != nil {
+		return x.NamespaceKeyVersion
+	}
+	return ""
 }
 
 // JWTProvider issues tokens. Everything of it is public.
@@ -1196,9 +1317,11 @@ type Port struct {
 	// By path, the longest prefix first. Where none fits there is no timeout.
 	Timeouts []*RouteTimeout `protobuf:"bytes,7,rep,name=timeouts,proto3" json:"timeouts,omitempty"`
 	// Bounds request bodies; 0: not bounded.
-	MaxBodyBytes  uint64 `protobuf:"varint,8,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxBodyBytes uint64 `protobuf:"varint,8,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	// The IdempotencyPolicy that governs this port; empty when none does.
+	IdempotencyPolicy string `protobuf:"bytes,9,opt,name=idempotency_policy,json=idempotencyPolicy,proto3" json:"idempotency_policy,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Port) Reset() {
@@ -1285,6 +1408,13 @@ func (x *Port) GetMaxBodyBytes() uint64 {
 		return x.MaxBodyBytes
 	}
 	return 0
+}
+
+func (x *Port) GetIdempotencyPolicy() string {
+	if x != nil {
+		return x.IdempotencyPolicy
+	}
+	return ""
 }
 
 // How long the application may take for requests of some paths, from the end of
@@ -1610,6 +1740,11 @@ type Limit struct {
 	HideHeaders bool `protobuf:"varint,11,opt,name=hide_headers,json=hideHeaders,proto3" json:"hide_headers,omitempty"`
 	// Of a request, in units of the limit; 0: 1.
 	Cost uint64 `protobuf:"varint,12,opt,name=cost,proto3" json:"cost,omitempty"`
+	// The field of the response, lower case, that says what the request has cost;
+	// empty: none does.
+	CostHeader string `protobuf:"bytes,17,opt,name=cost_header,json=costHeader,proto3" json:"cost_header,omitempty"`
+	// What an idempotent replay has cost is given back.
+	FreeReplays bool `protobuf:"varint,18,opt,name=free_replays,json=freeReplays,proto3" json:"free_replays,omitempty"`
 	// By key.
 	Overrides []*Override `protobuf:"bytes,13,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	// Absent: none.
@@ -1735,6 +1870,20 @@ func (x *Limit) GetCost() uint64 {
 		return x.Cost
 	}
 	return 0
+}
+
+func (x *Limit) GetCostHeader() string {
+	if x != nil {
+		return x.CostHeader
+	}
+	return ""
+}
+
+func (x *Limit) GetFreeReplays() bool {
+	if x != nil {
+		return x.FreeReplays
+	}
+	return false
 }
 
 func (x *Limit) GetOverrides() []*Override {
@@ -1944,6 +2093,445 @@ func (x *Override) GetBurst() uint64 {
 	return 0
 }
 
+// IdempotencyPolicy: see api.md and docs/idempotency.md. All times are in
+// milliseconds.
+type IdempotencyPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As of RateLimitPolicy.
+	Generation int64  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Uid        string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Report what would be replayed or refused, and change nothing.
+	Shadow bool `protobuf:"varint,4,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// Any of them; none: everything.
+	Match     []*Match  `protobuf:"bytes,5,rep,name=match,proto3" json:"match,omitempty"`
+	Guarantee Guarantee `protobuf:"varint,6,opt,name=guarantee,proto3,enum=weir.snapshot.v1.Guarantee" json:"guarantee,omitempty"`
+	// Tried in order; the first that has a value gives the key.
+	KeySources   []*ContentSource        `protobuf:"bytes,7,rep,name=key_sources,json=keySources,proto3" json:"key_sources,omitempty"`
+	OnMissingKey OnMissingIdempotencyKey `protobuf:"varint,8,opt,name=on_missing_key,json=onMissingKey,proto3,enum=weir.snapshot.v1.OnMissingIdempotencyKey" json:"on_missing_key,omitempty"`
+	// Derive: all of them make the key.
+	DeriveFrom   []*ContentSource `protobuf:"bytes,9,rep,name=derive_from,json=deriveFrom,proto3" json:"derive_from,omitempty"`
+	DeriveWindow uint64           `protobuf:"varint,10,opt,name=derive_window,json=deriveWindow,proto3" json:"derive_window,omitempty"`
+	// A longer key is 400.
+	MaxKeyBytes uint32 `protobuf:"varint,11,opt,name=max_key_bytes,json=maxKeyBytes,proto3" json:"max_key_bytes,omitempty"`
+	// Whose key it is; at least one. No clientIP stands in for a missing value.
+	Scope           []*KeyPart   `protobuf:"bytes,12,rep,name=scope,proto3" json:"scope,omitempty"`
+	Fingerprint     *Fingerprint `protobuf:"bytes,13,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	MaxRequestBytes uint64       `protobuf:"varint,14,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
+	// onOversize: Pass.
+	PassOversize bool   `protobuf:"varint,15,opt,name=pass_oversize,json=passOversize,proto3" json:"pass_oversize,omitempty"`
+	Lease        uint64 `protobuf:"varint,16,opt,name=lease,proto3" json:"lease,omitempty"`
+	// 0: a duplicate does not wait.
+	Wait             uint64 `protobuf:"varint,17,opt,name=wait,proto3" json:"wait,omitempty"`
+	UpstreamTimeout  uint64 `protobuf:"varint,18,opt,name=upstream_timeout,json=upstreamTimeout,proto3" json:"upstream_timeout,omitempty"`
+	LateWindow       uint64 `protobuf:"varint,19,opt,name=late_window,json=lateWindow,proto3" json:"late_window,omitempty"`
+	MaxResponseBytes uint64 `protobuf:"varint,20,opt,name=max_response_bytes,json=maxResponseBytes,proto3" json:"max_response_bytes,omitempty"`
+	// Sorted.
+	ReleaseStatuses []uint32 `protobuf:"varint,21,rep,packed,name=release_statuses,json=releaseStatuses,proto3" json:"release_statuses,omitempty"`
+	// Lower case, sorted.
+	DenyHeaders []string `protobuf:"bytes,22,rep,name=deny_headers,json=denyHeaders,proto3" json:"deny_headers,omitempty"`
+	Retention   uint64   `protobuf:"varint,23,opt,name=retention,proto3" json:"retention,omitempty"`
+	// The name of a key in stream.Secrets that encrypts records; empty: they are not.
+	EncryptionKey string `protobuf:"bytes,24,opt,name=encryption_key,json=encryptionKey,proto3" json:"encryption_key,omitempty"`
+	// Its version, so that a rotation changes the hash.
+	EncryptionVersion string `protobuf:"bytes,25,opt,name=encryption_version,json=encryptionVersion,proto3" json:"encryption_version,omitempty"`
+	// The name of a Store.
+	Store string `protobuf:"bytes,26,opt,name=store,proto3" json:"store,omitempty"`
+	// CLOSED or OPEN.
+	FailurePolicy FailurePolicy `protobuf:"varint,27,opt,name=failure_policy,json=failurePolicy,proto3,enum=weir.snapshot.v1.FailurePolicy" json:"failure_policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdempotencyPolicy) Reset() {
+	*x = IdempotencyPolicy{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdempotencyPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdempotencyPolicy) ProtoMessage() {}
+
+func (x *IdempotencyPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdempotencyPolicy.ProtoReflect.Descriptor instead.
+func (*IdempotencyPolicy) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *IdempotencyPolicy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IdempotencyPolicy) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *IdempotencyPolicy) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *IdempotencyPolicy) GetMatch() []*Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetGuarantee() Guarantee {
+	if x != nil {
+		return x.Guarantee
+	}
+	return Guarantee_GUARANTEE_UNSPECIFIED
+}
+
+func (x *IdempotencyPolicy) GetKeySources() []*ContentSource {
+	if x != nil {
+		return x.KeySources
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetOnMissingKey() OnMissingIdempotencyKey {
+	if x != nil {
+		return x.OnMissingKey
+	}
+	return OnMissingIdempotencyKey_ON_MISSING_IDEMPOTENCY_KEY_UNSPECIFIED
+}
+
+func (x *IdempotencyPolicy) GetDeriveFrom() []*ContentSource {
+	if x != nil {
+		return x.DeriveFrom
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetDeriveWindow() uint64 {
+	if x != nil {
+		return x.DeriveWindow
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetMaxKeyBytes() uint32 {
+	if x != nil {
+		return x.MaxKeyBytes
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetScope() []*KeyPart {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetFingerprint() *Fingerprint {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetMaxRequestBytes() uint64 {
+	if x != nil {
+		return x.MaxRequestBytes
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetPassOversize() bool {
+	if x != nil {
+		return x.PassOversize
+	}
+	return false
+}
+
+func (x *IdempotencyPolicy) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetWait() uint64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetUpstreamTimeout() uint64 {
+	if x != nil {
+		return x.UpstreamTimeout
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetLateWindow() uint64 {
+	if x != nil {
+		return x.LateWindow
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetMaxResponseBytes() uint64 {
+	if x != nil {
+		return x.MaxResponseBytes
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetReleaseStatuses() []uint32 {
+	if x != nil {
+		return x.ReleaseStatuses
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetDenyHeaders() []string {
+	if x != nil {
+		return x.DenyHeaders
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetRetention() uint64 {
+	if x != nil {
+		return x.Retention
+	}
+	return 0
+}
+
+func (x *IdempotencyPolicy) GetEncryptionKey() string {
+	if x != nil {
+		return x.EncryptionKey
+	}
+	return ""
+}
+
+func (x *IdempotencyPolicy) GetEncryptionVersion() string {
+	if x != nil {
+		return x.EncryptionVersion
+	}
+	return ""
+}
+
+func (x *IdempotencyPolicy) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *IdempotencyPolicy) GetFailurePolicy() FailurePolicy {
+	if x != nil {
+		return x.FailurePolicy
+	}
+	return FailurePolicy_FAILURE_POLICY_UNSPECIFIED
+}
+
+type ContentSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*ContentSource_Header
+	//	*ContentSource_JsonPointer
+	Kind          isContentSource_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContentSource) Reset() {
+	*x = ContentSource{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContentSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContentSource) ProtoMessage() {}
+
+func (x *ContentSource) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContentSource.ProtoReflect.Descriptor instead.
+func (*ContentSource) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ContentSource) GetKind() isContentSource_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *ContentSource) GetHeader() string {
+	if x != nil {
+		if x, ok := x.Kind.(*ContentSource_Header); ok {
+			return x.Header
+		}
+	}
+	return ""
+}
+
+func (x *ContentSource) GetJsonPointer() string {
+	if x != nil {
+		if x, ok := x.Kind.(*ContentSource_JsonPointer); ok {
+			return x.JsonPointer
+		}
+	}
+	return ""
+}
+
+type isContentSource_Kind interface {
+	isContentSource_Kind()
+}
+
+type ContentSource_Header struct {
+	// Lower case.
+	Header string `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type ContentSource_JsonPointer struct {
+	// RFC 6901.
+	JsonPointer string `protobuf:"bytes,2,opt,name=json_pointer,json=jsonPointer,proto3,oneof"`
+}
+
+func (*ContentSource_Header) isContentSource_Kind() {}
+
+func (*ContentSource_JsonPointer) isContentSource_Kind() {}
+
+type Fingerprint struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Method bool                   `protobuf:"varint,1,opt,name=method,proto3" json:"method,omitempty"`
+	Path   bool                   `protobuf:"varint,2,opt,name=path,proto3" json:"path,omitempty"`
+	Query  bool                   `protobuf:"varint,3,opt,name=query,proto3" json:"query,omitempty"`
+	Body   bool                   `protobuf:"varint,4,opt,name=body,proto3" json:"body,omitempty"`
+	// RFC 6901, sorted.
+	ExcludeJsonPointers []string `protobuf:"bytes,5,rep,name=exclude_json_pointers,json=excludeJsonPointers,proto3" json:"exclude_json_pointers,omitempty"`
+	// onMismatch: Warn.
+	Warn          bool `protobuf:"varint,6,opt,name=warn,proto3" json:"warn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fingerprint) Reset() {
+	*x = Fingerprint{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fingerprint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fingerprint) ProtoMessage() {}
+
+func (x *Fingerprint) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fingerprint.ProtoReflect.Descriptor instead.
+func (*Fingerprint) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Fingerprint) GetMethod() bool {
+	if x != nil {
+		return x.Method
+	}
+	return false
+}
+
+func (x *Fingerprint) GetPath() bool {
+	if x != nil {
+		return x.Path
+	}
+	return false
+}
+
+func (x *Fingerprint) GetQuery() bool {
+	if x != nil {
+		return x.Query
+	}
+	return false
+}
+
+func (x *Fingerprint) GetBody() bool {
+	if x != nil {
+		return x.Body
+	}
+	return false
+}
+
+func (x *Fingerprint) GetExcludeJsonPointers() []string {
+	if x != nil {
+		return x.ExcludeJsonPointers
+	}
+	return nil
+}
+
+func (x *Fingerprint) GetWarn() bool {
+	if x != nil {
+		return x.Warn
+	}
+	return false
+}
+
 type Match struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1956,7 +2544,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2556,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2569,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -2024,7 +2612,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2624,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2637,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -2083,7 +2671,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2683,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2696,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -2136,7 +2724,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2736,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2749,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -2195,7 +2783,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2795,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2808,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -2337,7 +2925,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2937,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2950,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -2384,7 +2972,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[24]
+	mi := &file_snapshot_snapshot_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2984,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[24]
+	mi := &file_snapshot_snapshot_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2997,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{24}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Store) GetName() string {
@@ -2448,7 +3036,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[25]
+	mi := &file_snapshot_snapshot_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +3048,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[25]
+	mi := &file_snapshot_snapshot_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +3061,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -2523,7 +3111,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[26]
+	mi := &file_snapshot_snapshot_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +3123,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[26]
+	mi := &file_snapshot_snapshot_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +3136,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{26}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TLS) GetServerName() string {
@@ -2569,7 +3157,7 @@ var File_snapshot_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xa2\x03\n" +
+	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xae\x04\n" +
 	"\bSnapshot\x126\n" +
 	"\bworkload\x18\x01 \x01(\v2\x1a.weir.snapshot.v1.WorkloadR\bworkload\x12,\n" +
 	"\x05ports\x18\x02 \x03(\v2\x16.weir.snapshot.v1.PortR\x05ports\x12Q\n" +
@@ -2577,7 +3165,9 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x06stores\x18\x04 \x03(\v2\x17.weir.snapshot.v1.StoreR\x06stores\x12-\n" +
 	"\x05proxy\x18\x05 \x01(\v2\x17.weir.snapshot.v1.ProxyR\x05proxy\x129\n" +
 	"\ttelemetry\x18\x06 \x01(\v2\x1b.weir.snapshot.v1.TelemetryR\ttelemetry\x12B\n" +
-	"\rjwt_providers\x18\a \x03(\v2\x1d.weir.snapshot.v1.JWTProviderR\fjwtProviders\"\x85\x01\n" +
+	"\rjwt_providers\x18\a \x03(\v2\x1d.weir.snapshot.v1.JWTProviderR\fjwtProviders\x12V\n" +
+	"\x14idempotency_policies\x18\b \x03(\v2#.weir.snapshot.v1.IdempotencyPolicyR\x13idempotencyPolicies\x122\n" +
+	"\x15namespace_key_version\x18\t \x01(\tR\x13namespaceKeyVersion\"\x85\x01\n" +
 	"\vJWTProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x1c\n" +
@@ -2617,7 +3207,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\bWorkload\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\xe4\x02\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x93\x03\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x126\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1a.weir.snapshot.v1.ProtocolR\bprotocol\x12*\n" +
@@ -2626,7 +3216,8 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x14pass_encoded_slashes\x18\x05 \x01(\bR\x12passEncodedSlashes\x12\x14\n" +
 	"\x05names\x18\x06 \x03(\tR\x05names\x12:\n" +
 	"\btimeouts\x18\a \x03(\v2\x1e.weir.snapshot.v1.RouteTimeoutR\btimeouts\x12$\n" +
-	"\x0emax_body_bytes\x18\b \x01(\x04R\fmaxBodyBytes\"[\n" +
+	"\x0emax_body_bytes\x18\b \x01(\x04R\fmaxBodyBytes\x12-\n" +
+	"\x12idempotency_policy\x18\t \x01(\tR\x11idempotencyPolicy\"[\n" +
 	"\fRouteTimeout\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x123\n" +
 	"\x15response_milliseconds\x18\x02 \x01(\x04R\x14responseMilliseconds\"^\n" +
@@ -2648,7 +3239,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
 	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
-	"\x04kind\"\x88\x05\n" +
+	"\x04kind\"\xcc\x05\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -2662,7 +3253,10 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05scope\x18\n" +
 	" \x01(\x0e2\x17.weir.snapshot.v1.ScopeR\x05scope\x12!\n" +
 	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\x12\x12\n" +
-	"\x04cost\x18\f \x01(\x04R\x04cost\x128\n" +
+	"\x04cost\x18\f \x01(\x04R\x04cost\x12\x1f\n" +
+	"\vcost_header\x18\x11 \x01(\tR\n" +
+	"costHeader\x12!\n" +
+	"\ffree_replays\x18\x12 \x01(\bR\vfreeReplays\x128\n" +
 	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\x123\n" +
 	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\x126\n" +
 	"\bcalendar\x18\x0f \x01(\v2\x1a.weir.snapshot.v1.CalendarR\bcalendar\x12\x16\n" +
@@ -2684,7 +3278,52 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\bOverride\x12\x10\n" +
 	"\x03key\x18\x01 \x03(\tR\x03key\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x04R\x05limit\x12\x14\n" +
-	"\x05burst\x18\x03 \x01(\x04R\x05burst\"B\n" +
+	"\x05burst\x18\x03 \x01(\x04R\x05burst\"\x80\t\n" +
+	"\x11IdempotencyPolicy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x16\n" +
+	"\x06shadow\x18\x04 \x01(\bR\x06shadow\x12-\n" +
+	"\x05match\x18\x05 \x03(\v2\x17.weir.snapshot.v1.MatchR\x05match\x129\n" +
+	"\tguarantee\x18\x06 \x01(\x0e2\x1b.weir.snapshot.v1.GuaranteeR\tguarantee\x12@\n" +
+	"\vkey_sources\x18\a \x03(\v2\x1f.weir.snapshot.v1.ContentSourceR\n" +
+	"keySources\x12O\n" +
+	"\x0eon_missing_key\x18\b \x01(\x0e2).weir.snapshot.v1.OnMissingIdempotencyKeyR\fonMissingKey\x12@\n" +
+	"\vderive_from\x18\t \x03(\v2\x1f.weir.snapshot.v1.ContentSourceR\n" +
+	"deriveFrom\x12#\n" +
+	"\rderive_window\x18\n" +
+	" \x01(\x04R\fderiveWindow\x12\"\n" +
+	"\rmax_key_bytes\x18\v \x01(\rR\vmaxKeyBytes\x12/\n" +
+	"\x05scope\x18\f \x03(\v2\x19.weir.snapshot.v1.KeyPartR\x05scope\x12?\n" +
+	"\vfingerprint\x18\r \x01(\v2\x1d.weir.snapshot.v1.FingerprintR\vfingerprint\x12*\n" +
+	"\x11max_request_bytes\x18\x0e \x01(\x04R\x0fmaxRequestBytes\x12#\n" +
+	"\rpass_oversize\x18\x0f \x01(\bR\fpassOversize\x12\x14\n" +
+	"\x05lease\x18\x10 \x01(\x04R\x05lease\x12\x12\n" +
+	"\x04wait\x18\x11 \x01(\x04R\x04wait\x12)\n" +
+	"\x10upstream_timeout\x18\x12 \x01(\x04R\x0fupstreamTimeout\x12\x1f\n" +
+	"\vlate_window\x18\x13 \x01(\x04R\n" +
+	"lateWindow\x12,\n" +
+	"\x12max_response_bytes\x18\x14 \x01(\x04R\x10maxResponseBytes\x12)\n" +
+	"\x10release_statuses\x18\x15 \x03(\rR\x0freleaseStatuses\x12!\n" +
+	"\fdeny_headers\x18\x16 \x03(\tR\vdenyHeaders\x12\x1c\n" +
+	"\tretention\x18\x17 \x01(\x04R\tretention\x12%\n" +
+	"\x0eencryption_key\x18\x18 \x01(\tR\rencryptionKey\x12-\n" +
+	"\x12encryption_version\x18\x19 \x01(\tR\x11encryptionVersion\x12\x14\n" +
+	"\x05store\x18\x1a \x01(\tR\x05store\x12F\n" +
+	"\x0efailure_policy\x18\x1b \x01(\x0e2\x1f.weir.snapshot.v1.FailurePolicyR\rfailurePolicy\"V\n" +
+	"\rContentSource\x12\x18\n" +
+	"\x06header\x18\x01 \x01(\tH\x00R\x06header\x12#\n" +
+	"\fjson_pointer\x18\x02 \x01(\tH\x00R\vjsonPointerB\x06\n" +
+	"\x04kind\"\xab\x01\n" +
+	"\vFingerprint\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\bR\x06method\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\bR\x04path\x12\x14\n" +
+	"\x05query\x18\x03 \x01(\bR\x05query\x12\x12\n" +
+	"\x04body\x18\x04 \x01(\bR\x04body\x122\n" +
+	"\x15exclude_json_pointers\x18\x05 \x03(\tR\x13excludeJsonPointers\x12\x12\n" +
+	"\x04warn\x18\x06 \x01(\bR\x04warn\"B\n" +
 	"\x05Match\x121\n" +
 	"\x04http\x18\x01 \x01(\v2\x1b.weir.snapshot.v1.HTTPMatchH\x00R\x04httpB\x06\n" +
 	"\x04kind\"\x8f\x01\n" +
@@ -2771,7 +3410,16 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05Scope\x12\x15\n" +
 	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSCOPE_CLUSTER\x10\x01\x12\r\n" +
-	"\tSCOPE_POD\x10\x02B\x1cZ\x1aweir.dev/weir/api/snapshotb\x06proto3"
+	"\tSCOPE_POD\x10\x02*_\n" +
+	"\tGuarantee\x12\x19\n" +
+	"\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16GUARANTEE_AT_MOST_ONCE\x10\x01\x12\x1b\n" +
+	"\x17GUARANTEE_AT_LEAST_ONCE\x10\x02*\xb8\x01\n" +
+	"\x17OnMissingIdempotencyKey\x12*\n" +
+	"&ON_MISSING_IDEMPOTENCY_KEY_UNSPECIFIED\x10\x00\x12#\n" +
+	"\x1fON_MISSING_IDEMPOTENCY_KEY_PASS\x10\x01\x12%\n" +
+	"!ON_MISSING_IDEMPOTENCY_KEY_REJECT\x10\x02\x12%\n" +
+	"!ON_MISSING_IDEMPOTENCY_KEY_DERIVE\x10\x03B\x1cZ\x1aweir.dev/weir/api/snapshotb\x06proto3"
 
 var (
 	file_snapshot_snapshot_proto_rawDescOnce sync.Once
@@ -2785,91 +3433,105 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_snapshot_proto_rawDescData
 }
 
-var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_snapshot_snapshot_proto_goTypes = []any{
-	(Protocol)(0),           // 0: weir.snapshot.v1.Protocol
-	(FailurePolicy)(0),      // 1: weir.snapshot.v1.FailurePolicy
-	(HeaderStyle)(0),        // 2: weir.snapshot.v1.HeaderStyle
-	(OnMissingKey)(0),       // 3: weir.snapshot.v1.OnMissingKey
-	(Algorithm)(0),          // 4: weir.snapshot.v1.Algorithm
-	(Scope)(0),              // 5: weir.snapshot.v1.Scope
-	(AccessLog_Mode)(0),     // 6: weir.snapshot.v1.AccessLog.Mode
-	(Calendar_Period)(0),    // 7: weir.snapshot.v1.Calendar.Period
-	(PathMatch_Type)(0),     // 8: weir.snapshot.v1.PathMatch.Type
-	(Redis_Mode)(0),         // 9: weir.snapshot.v1.Redis.Mode
-	(*Snapshot)(nil),        // 10: weir.snapshot.v1.Snapshot
-	(*JWTProvider)(nil),     // 11: weir.snapshot.v1.JWTProvider
-	(*JWTKey)(nil),          // 12: weir.snapshot.v1.JWTKey
-	(*JWTClaim)(nil),        // 13: weir.snapshot.v1.JWTClaim
-	(*Proxy)(nil),           // 14: weir.snapshot.v1.Proxy
-	(*Telemetry)(nil),       // 15: weir.snapshot.v1.Telemetry
-	(*AccessLog)(nil),       // 16: weir.snapshot.v1.AccessLog
-	(*Tracing)(nil),         // 17: weir.snapshot.v1.Tracing
-	(*Workload)(nil),        // 18: weir.snapshot.v1.Workload
-	(*Port)(nil),            // 19: weir.snapshot.v1.Port
-	(*RouteTimeout)(nil),    // 20: weir.snapshot.v1.RouteTimeout
-	(*Identity)(nil),        // 21: weir.snapshot.v1.Identity
-	(*RateLimitPolicy)(nil), // 22: weir.snapshot.v1.RateLimitPolicy
-	(*Exemption)(nil),       // 23: weir.snapshot.v1.Exemption
-	(*Limit)(nil),           // 24: weir.snapshot.v1.Limit
-	(*Calendar)(nil),        // 25: weir.snapshot.v1.Calendar
-	(*Penalty)(nil),         // 26: weir.snapshot.v1.Penalty
-	(*Override)(nil),        // 27: weir.snapshot.v1.Override
-	(*Match)(nil),           // 28: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),       // 29: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),       // 30: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),     // 31: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),         // 32: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),        // 33: weir.snapshot.v1.ClientIP
-	(*Store)(nil),           // 34: weir.snapshot.v1.Store
-	(*Redis)(nil),           // 35: weir.snapshot.v1.Redis
-	(*TLS)(nil),             // 36: weir.snapshot.v1.TLS
+	(Protocol)(0),                // 0: weir.snapshot.v1.Protocol
+	(FailurePolicy)(0),           // 1: weir.snapshot.v1.FailurePolicy
+	(HeaderStyle)(0),             // 2: weir.snapshot.v1.HeaderStyle
+	(OnMissingKey)(0),            // 3: weir.snapshot.v1.OnMissingKey
+	(Algorithm)(0),               // 4: weir.snapshot.v1.Algorithm
+	(Scope)(0),                   // 5: weir.snapshot.v1.Scope
+	(Guarantee)(0),               // 6: weir.snapshot.v1.Guarantee
+	(OnMissingIdempotencyKey)(0), // 7: weir.snapshot.v1.OnMissingIdempotencyKey
+	(AccessLog_Mode)(0),          // 8: weir.snapshot.v1.AccessLog.Mode
+	(Calendar_Period)(0),         // 9: weir.snapshot.v1.Calendar.Period
+	(PathMatch_Type)(0),          // 10: weir.snapshot.v1.PathMatch.Type
+	(Redis_Mode)(0),              // 11: weir.snapshot.v1.Redis.Mode
+	(*Snapshot)(nil),             // 12: weir.snapshot.v1.Snapshot
+	(*JWTProvider)(nil),          // 13: weir.snapshot.v1.JWTProvider
+	(*JWTKey)(nil),               // 14: weir.snapshot.v1.JWTKey
+	(*JWTClaim)(nil),             // 15: weir.snapshot.v1.JWTClaim
+	(*Proxy)(nil),                // 16: weir.snapshot.v1.Proxy
+	(*Telemetry)(nil),            // 17: weir.snapshot.v1.Telemetry
+	(*AccessLog)(nil),            // 18: weir.snapshot.v1.AccessLog
+	(*Tracing)(nil),              // 19: weir.snapshot.v1.Tracing
+	(*Workload)(nil),             // 20: weir.snapshot.v1.Workload
+	(*Port)(nil),                 // 21: weir.snapshot.v1.Port
+	(*RouteTimeout)(nil),         // 22: weir.snapshot.v1.RouteTimeout
+	(*Identity)(nil),             // 23: weir.snapshot.v1.Identity
+	(*RateLimitPolicy)(nil),      // 24: weir.snapshot.v1.RateLimitPolicy
+	(*Exemption)(nil),            // 25: weir.snapshot.v1.Exemption
+	(*Limit)(nil),                // 26: weir.snapshot.v1.Limit
+	(*Calendar)(nil),             // 27: weir.snapshot.v1.Calendar
+	(*Penalty)(nil),              // 28: weir.snapshot.v1.Penalty
+	(*Override)(nil),             // 29: weir.snapshot.v1.Override
+	(*IdempotencyPolicy)(nil),    // 30: weir.snapshot.v1.IdempotencyPolicy
+	(*ContentSource)(nil),        // 31: weir.snapshot.v1.ContentSource
+	(*Fingerprint)(nil),          // 32: weir.snapshot.v1.Fingerprint
+	(*Match)(nil),                // 33: weir.snapshot.v1.Match
+	(*HTTPMatch)(nil),            // 34: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),            // 35: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),          // 36: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),              // 37: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),             // 38: weir.snapshot.v1.ClientIP
+	(*Store)(nil),                // 39: weir.snapshot.v1.Store
+	(*Redis)(nil),                // 40: weir.snapshot.v1.Redis
+	(*TLS)(nil),                  // 41: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
-	18, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
-	19, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
-	22, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	34, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
-	14, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
-	15, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
-	11, // 6: weir.snapshot.v1.Snapshot.jwt_providers:type_name -> weir.snapshot.v1.JWTProvider
-	12, // 7: weir.snapshot.v1.JWTProvider.keys:type_name -> weir.snapshot.v1.JWTKey
-	16, // 8: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
-	17, // 9: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
-	6,  // 10: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	36, // 11: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
-	0,  // 12: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
-	21, // 13: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
-	20, // 14: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	24, // 15: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
-	1,  // 16: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	2,  // 17: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	23, // 18: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	31, // 19: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	28, // 20: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	32, // 21: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 22: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 23: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 24: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	27, // 25: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	26, // 26: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
-	25, // 27: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
-	7,  // 28: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
-	29, // 29: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	30, // 30: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	31, // 31: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	8,  // 32: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	33, // 33: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	13, // 34: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
-	35, // 35: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	9,  // 36: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	36, // 37: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	20, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
+	21, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
+	24, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
+	39, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	16, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
+	17, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
+	13, // 6: weir.snapshot.v1.Snapshot.jwt_providers:type_name -> weir.snapshot.v1.JWTProvider
+	30, // 7: weir.snapshot.v1.Snapshot.idempotency_policies:type_name -> weir.snapshot.v1.IdempotencyPolicy
+	14, // 8: weir.snapshot.v1.JWTProvider.keys:type_name -> weir.snapshot.v1.JWTKey
+	18, // 9: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
+	19, // 10: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
+	8,  // 11: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
+	41, // 12: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	0,  // 13: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
+	23, // 14: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
+	22, // 15: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
+	26, // 16: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	1,  // 17: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	2,  // 18: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
+	25, // 19: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	36, // 20: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	33, // 21: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	37, // 22: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 23: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 24: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 25: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	29, // 26: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	28, // 27: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	27, // 28: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
+	9,  // 29: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
+	33, // 30: weir.snapshot.v1.IdempotencyPolicy.match:type_name -> weir.snapshot.v1.Match
+	6,  // 31: weir.snapshot.v1.IdempotencyPolicy.guarantee:type_name -> weir.snapshot.v1.Guarantee
+	31, // 32: weir.snapshot.v1.IdempotencyPolicy.key_sources:type_name -> weir.snapshot.v1.ContentSource
+	7,  // 33: weir.snapshot.v1.IdempotencyPolicy.on_missing_key:type_name -> weir.snapshot.v1.OnMissingIdempotencyKey
+	31, // 34: weir.snapshot.v1.IdempotencyPolicy.derive_from:type_name -> weir.snapshot.v1.ContentSource
+	37, // 35: weir.snapshot.v1.IdempotencyPolicy.scope:type_name -> weir.snapshot.v1.KeyPart
+	32, // 36: weir.snapshot.v1.IdempotencyPolicy.fingerprint:type_name -> weir.snapshot.v1.Fingerprint
+	1,  // 37: weir.snapshot.v1.IdempotencyPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	34, // 38: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	35, // 39: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	36, // 40: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	10, // 41: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	38, // 42: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	15, // 43: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
+	40, // 44: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	11, // 45: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	41, // 46: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -2881,10 +3543,14 @@ func file_snapshot_snapshot_proto_init() {
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[18].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[19].OneofWrappers = []any{
+		(*ContentSource_Header)(nil),
+		(*ContentSource_JsonPointer)(nil),
+	}
+	file_snapshot_snapshot_proto_msgTypes[21].OneofWrappers = []any{
 		(*Match_Http)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[22].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[25].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
@@ -2897,8 +3563,8 @@ func file_snapshot_snapshot_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   27,
+			NumEnums:      12,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

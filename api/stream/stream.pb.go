@@ -28,6 +28,53 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type StoreProblem_Kind int32
+
+const (
+	StoreProblem_KIND_UNSPECIFIED StoreProblem_Kind = 0
+	// maxmemory-policy is not noeviction: records can be lost.
+	StoreProblem_KIND_EVICTION StoreProblem_Kind = 1
+)
+
+// Enum value maps for StoreProblem_Kind.
+var (
+	StoreProblem_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_EVICTION",
+	}
+	StoreProblem_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_EVICTION":    1,
+	}
+)
+
+func (x StoreProblem_Kind) Enum() *StoreProblem_Kind {
+	p := new(StoreProblem_Kind)
+	*p = x
+	return p
+}
+
+func (x StoreProblem_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StoreProblem_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_stream_stream_proto_enumTypes[0].Descriptor()
+}
+
+func (StoreProblem_Kind) Type() protoreflect.EnumType {
+	return &file_stream_stream_proto_enumTypes[0]
+}
+
+func (x StoreProblem_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StoreProblem_Kind.Descriptor instead.
+func (StoreProblem_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{16, 0}
+}
+
 type PortProblem_Kind int32
 
 const (
@@ -65,11 +112,11 @@ func (x PortProblem_Kind) String() string {
 }
 
 func (PortProblem_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_stream_stream_proto_enumTypes[0].Descriptor()
+	return file_stream_stream_proto_enumTypes[1].Descriptor()
 }
 
 func (PortProblem_Kind) Type() protoreflect.EnumType {
-	return &file_stream_stream_proto_enumTypes[0]
+	return &file_stream_stream_proto_enumTypes[1]
 }
 
 func (x PortProblem_Kind) Number() protoreflect.EnumNumber {
@@ -78,7 +125,7 @@ func (x PortProblem_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PortProblem_Kind.Descriptor instead.
 func (PortProblem_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{14, 0}
+	return file_stream_stream_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type FromSidecar struct {
@@ -558,8 +605,13 @@ func (x *SnapshotUpdate) GetSnapshot() *snapshot.Snapshot {
 // Credentials that the snapshot's stores need. Sent before the snapshot that
 // needs them and whenever they change. Never logged, never in a dump.
 type Secrets struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stores        []*StoreCredentials    `protobuf:"bytes,1,rep,name=stores,proto3" json:"stores,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Stores []*StoreCredentials    `protobuf:"bytes,1,rep,name=stores,proto3" json:"stores,omitempty"`
+	// Of the pod's namespace: what is kept or signed for it is kept under keys that are
+	// derived from it, by purpose. Absent where the snapshot names none.
+	NamespaceKey *NamespaceKey `protobuf:"bytes,2,opt,name=namespace_key,json=namespaceKey,proto3" json:"namespace_key,omitempty"`
+	// Keys of users, by name.
+	Keys          []*UserKey `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +653,153 @@ func (x *Secrets) GetStores() []*StoreCredentials {
 	return nil
 }
 
+func (x *Secrets) GetNamespaceKey() *NamespaceKey {
+	if x != nil {
+		return x.NamespaceKey
+	}
+	return nil
+}
+
+func (x *Secrets) GetKeys() []*UserKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type NamespaceKey struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// 32 bytes.
+	Current []byte `protobuf:"bytes,2,opt,name=current,proto3" json:"current,omitempty"`
+	// Still good for reading and verifying; may be empty.
+	Previous      []byte `protobuf:"bytes,3,opt,name=previous,proto3" json:"previous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamespaceKey) Reset() {
+	*x = NamespaceKey{}
+	mi := &file_stream_stream_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamespaceKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamespaceKey) ProtoMessage() {}
+
+func (x *NamespaceKey) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamespaceKey.ProtoReflect.Descriptor instead.
+func (*NamespaceKey) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NamespaceKey) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *NamespaceKey) GetCurrent() []byte {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *NamespaceKey) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+// UserKey is a Secret that a policy names.
+type UserKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// <secret>/<key>/<previousKey>.
+	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Current []byte `protobuf:"bytes,3,opt,name=current,proto3" json:"current,omitempty"`
+	// May be empty.
+	Previous      []byte `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserKey) Reset() {
+	*x = UserKey{}
+	mi := &file_stream_stream_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserKey) ProtoMessage() {}
+
+func (x *UserKey) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserKey.ProtoReflect.Descriptor instead.
+func (*UserKey) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UserKey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserKey) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *UserKey) GetCurrent() []byte {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *UserKey) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
 type StoreCredentials struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Store    string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
@@ -616,7 +815,7 @@ type StoreCredentials struct {
 
 func (x *StoreCredentials) Reset() {
 	*x = StoreCredentials{}
-	mi := &file_stream_stream_proto_msgTypes[7]
+	mi := &file_stream_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +827,7 @@ func (x *StoreCredentials) String() string {
 func (*StoreCredentials) ProtoMessage() {}
 
 func (x *StoreCredentials) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[7]
+	mi := &file_stream_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +840,7 @@ func (x *StoreCredentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreCredentials.ProtoReflect.Descriptor instead.
 func (*StoreCredentials) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{7}
+	return file_stream_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StoreCredentials) GetStore() string {
@@ -697,7 +896,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_stream_stream_proto_msgTypes[8]
+	mi := &file_stream_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +908,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[8]
+	mi := &file_stream_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +921,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{8}
+	return file_stream_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Peers) GetPolicies() []*PolicyPeers {
@@ -742,7 +941,7 @@ type PolicyPeers struct {
 
 func (x *PolicyPeers) Reset() {
 	*x = PolicyPeers{}
-	mi := &file_stream_stream_proto_msgTypes[9]
+	mi := &file_stream_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +953,7 @@ func (x *PolicyPeers) String() string {
 func (*PolicyPeers) ProtoMessage() {}
 
 func (x *PolicyPeers) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[9]
+	mi := &file_stream_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +966,7 @@ func (x *PolicyPeers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyPeers.ProtoReflect.Descriptor instead.
 func (*PolicyPeers) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{9}
+	return file_stream_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PolicyPeers) GetPolicy() string {
@@ -793,7 +992,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_stream_stream_proto_msgTypes[10]
+	mi := &file_stream_stream_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +1004,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[10]
+	mi := &file_stream_stream_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +1017,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{10}
+	return file_stream_stream_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetHash() string {
@@ -842,7 +1041,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_stream_stream_proto_msgTypes[11]
+	mi := &file_stream_stream_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1053,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[11]
+	mi := &file_stream_stream_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1066,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{11}
+	return file_stream_stream_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Nack) GetHash() string {
@@ -893,16 +1092,20 @@ func (x *Nack) GetReason() string {
 
 // Bounded counters since the sidecar started, at most once in 10 s.
 type Report struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shadow        []*ShadowCount         `protobuf:"bytes,1,rep,name=shadow,proto3" json:"shadow,omitempty"`
-	Problems      []*PortProblem         `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Shadow   []*ShadowCount         `protobuf:"bytes,1,rep,name=shadow,proto3" json:"shadow,omitempty"`
+	Problems []*PortProblem         `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Of idempotency policies with mode Shadow.
+	IdempotencyShadow []*IdempotencyShadow `protobuf:"bytes,3,rep,name=idempotency_shadow,json=idempotencyShadow,proto3" json:"idempotency_shadow,omitempty"`
+	// Stores that cannot hold what a policy promises.
+	Stores        []*StoreProblem `protobuf:"bytes,4,rep,name=stores,proto3" json:"stores,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_stream_stream_proto_msgTypes[12]
+	mi := &file_stream_stream_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1117,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[12]
+	mi := &file_stream_stream_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1130,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{12}
+	return file_stream_stream_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Report) GetShadow() []*ShadowCount {
@@ -944,6 +1147,151 @@ func (x *Report) GetProblems() []*PortProblem {
 	return nil
 }
 
+func (x *Report) GetIdempotencyShadow() []*IdempotencyShadow {
+	if x != nil {
+		return x.IdempotencyShadow
+	}
+	return nil
+}
+
+func (x *Report) GetStores() []*StoreProblem {
+	if x != nil {
+		return x.Stores
+	}
+	return nil
+}
+
+// What an IdempotencyPolicy with mode Shadow would have done.
+type IdempotencyShadow struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Policy      string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	WouldReplay uint64                 `protobuf:"varint,2,opt,name=would_replay,json=wouldReplay,proto3" json:"would_replay,omitempty"`
+	// 400, 409, 413, 422.
+	WouldRefuse   uint64 `protobuf:"varint,3,opt,name=would_refuse,json=wouldRefuse,proto3" json:"would_refuse,omitempty"`
+	WouldWait     uint64 `protobuf:"varint,4,opt,name=would_wait,json=wouldWait,proto3" json:"would_wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdempotencyShadow) Reset() {
+	*x = IdempotencyShadow{}
+	mi := &file_stream_stream_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdempotencyShadow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdempotencyShadow) ProtoMessage() {}
+
+func (x *IdempotencyShadow) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdempotencyShadow.ProtoReflect.Descriptor instead.
+func (*IdempotencyShadow) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IdempotencyShadow) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *IdempotencyShadow) GetWouldReplay() uint64 {
+	if x != nil {
+		return x.WouldReplay
+	}
+	return 0
+}
+
+func (x *IdempotencyShadow) GetWouldRefuse() uint64 {
+	if x != nil {
+		return x.WouldRefuse
+	}
+	return 0
+}
+
+func (x *IdempotencyShadow) GetWouldWait() uint64 {
+	if x != nil {
+		return x.WouldWait
+	}
+	return 0
+}
+
+type StoreProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Kind  StoreProblem_Kind      `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.stream.v1.StoreProblem_Kind" json:"kind,omitempty"`
+	// A few words, such as allkeys-lru.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreProblem) Reset() {
+	*x = StoreProblem{}
+	mi := &file_stream_stream_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreProblem) ProtoMessage() {}
+
+func (x *StoreProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_stream_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreProblem.ProtoReflect.Descriptor instead.
+func (*StoreProblem) Descriptor() ([]byte, []int) {
+	return file_stream_stream_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StoreProblem) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *StoreProblem) GetKind() StoreProblem_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return StoreProblem_KIND_UNSPECIFIED
+}
+
+func (x *StoreProblem) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 type ShadowCount struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Policy string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
@@ -956,7 +1304,7 @@ type ShadowCount struct {
 
 func (x *ShadowCount) Reset() {
 	*x = ShadowCount{}
-	mi := &file_stream_stream_proto_msgTypes[13]
+	mi := &file_stream_stream_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1316,7 @@ func (x *ShadowCount) String() string {
 func (*ShadowCount) ProtoMessage() {}
 
 func (x *ShadowCount) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[13]
+	mi := &file_stream_stream_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1329,7 @@ func (x *ShadowCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowCount.ProtoReflect.Descriptor instead.
 func (*ShadowCount) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{13}
+	return file_stream_stream_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ShadowCount) GetPolicy() string {
@@ -1017,7 +1365,7 @@ type PortProblem struct {
 
 func (x *PortProblem) Reset() {
 	*x = PortProblem{}
-	mi := &file_stream_stream_proto_msgTypes[14]
+	mi := &file_stream_stream_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1377,7 @@ func (x *PortProblem) String() string {
 func (*PortProblem) ProtoMessage() {}
 
 func (x *PortProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[14]
+	mi := &file_stream_stream_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1390,7 @@ func (x *PortProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortProblem.ProtoReflect.Descriptor instead.
 func (*PortProblem) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{14}
+	return file_stream_stream_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PortProblem) GetKind() PortProblem_Kind {
@@ -1079,7 +1427,7 @@ type RolloutDelta struct {
 
 func (x *RolloutDelta) Reset() {
 	*x = RolloutDelta{}
-	mi := &file_stream_stream_proto_msgTypes[15]
+	mi := &file_stream_stream_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1439,7 @@ func (x *RolloutDelta) String() string {
 func (*RolloutDelta) ProtoMessage() {}
 
 func (x *RolloutDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[15]
+	mi := &file_stream_stream_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1452,7 @@ func (x *RolloutDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutDelta.ProtoReflect.Descriptor instead.
 func (*RolloutDelta) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{15}
+	return file_stream_stream_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RolloutDelta) GetReplica() string {
@@ -1156,7 +1504,7 @@ type PodState struct {
 
 func (x *PodState) Reset() {
 	*x = PodState{}
-	mi := &file_stream_stream_proto_msgTypes[16]
+	mi := &file_stream_stream_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1516,7 @@ func (x *PodState) String() string {
 func (*PodState) ProtoMessage() {}
 
 func (x *PodState) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[16]
+	mi := &file_stream_stream_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1529,7 @@ func (x *PodState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodState.ProtoReflect.Descriptor instead.
 func (*PodState) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{16}
+	return file_stream_stream_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PodState) GetNamespace() string {
@@ -1291,7 +1639,7 @@ type PolicyGeneration struct {
 
 func (x *PolicyGeneration) Reset() {
 	*x = PolicyGeneration{}
-	mi := &file_stream_stream_proto_msgTypes[17]
+	mi := &file_stream_stream_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1651,7 @@ func (x *PolicyGeneration) String() string {
 func (*PolicyGeneration) ProtoMessage() {}
 
 func (x *PolicyGeneration) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[17]
+	mi := &file_stream_stream_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1664,7 @@ func (x *PolicyGeneration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyGeneration.ProtoReflect.Descriptor instead.
 func (*PolicyGeneration) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{17}
+	return file_stream_stream_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PolicyGeneration) GetPolicy() string {
@@ -1355,7 +1703,7 @@ type RolloutEnd struct {
 
 func (x *RolloutEnd) Reset() {
 	*x = RolloutEnd{}
-	mi := &file_stream_stream_proto_msgTypes[18]
+	mi := &file_stream_stream_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1715,7 @@ func (x *RolloutEnd) String() string {
 func (*RolloutEnd) ProtoMessage() {}
 
 func (x *RolloutEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[18]
+	mi := &file_stream_stream_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1728,7 @@ func (x *RolloutEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutEnd.ProtoReflect.Descriptor instead.
 func (*RolloutEnd) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{18}
+	return file_stream_stream_proto_rawDescGZIP(), []int{22}
 }
 
 // What a sidecar keeps on a memory-backed volume, so that it can serve after a
@@ -1396,7 +1744,7 @@ type LastGood struct {
 
 func (x *LastGood) Reset() {
 	*x = LastGood{}
-	mi := &file_stream_stream_proto_msgTypes[19]
+	mi := &file_stream_stream_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1756,7 @@ func (x *LastGood) String() string {
 func (*LastGood) ProtoMessage() {}
 
 func (x *LastGood) ProtoReflect() protoreflect.Message {
-	mi := &file_stream_stream_proto_msgTypes[19]
+	mi := &file_stream_stream_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1769,7 @@ func (x *LastGood) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastGood.ProtoReflect.Descriptor instead.
 func (*LastGood) Descriptor() ([]byte, []int) {
-	return file_stream_stream_proto_rawDescGZIP(), []int{19}
+	return file_stream_stream_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LastGood) GetSnapshot() *SnapshotUpdate {
@@ -1478,9 +1826,20 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\bcomplete\x18\x05 \x01(\bR\bcomplete\"\\\n" +
 	"\x0eSnapshotUpdate\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x126\n" +
-	"\bsnapshot\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\bsnapshot\"C\n" +
+	"\bsnapshot\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.SnapshotR\bsnapshot\"\xb3\x01\n" +
 	"\aSecrets\x128\n" +
-	"\x06stores\x18\x01 \x03(\v2 .weir.stream.v1.StoreCredentialsR\x06stores\"\xba\x01\n" +
+	"\x06stores\x18\x01 \x03(\v2 .weir.stream.v1.StoreCredentialsR\x06stores\x12A\n" +
+	"\rnamespace_key\x18\x02 \x01(\v2\x1c.weir.stream.v1.NamespaceKeyR\fnamespaceKey\x12+\n" +
+	"\x04keys\x18\x03 \x03(\v2\x17.weir.stream.v1.UserKeyR\x04keys\"^\n" +
+	"\fNamespaceKey\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\fR\acurrent\x12\x1a\n" +
+	"\bprevious\x18\x03 \x01(\fR\bprevious\"m\n" +
+	"\aUserKey\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
+	"\acurrent\x18\x03 \x01(\fR\acurrent\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\fR\bprevious\"\xba\x01\n" +
 	"\x10StoreCredentials\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1501,10 +1860,25 @@ const file_stream_stream_proto_rawDesc = "" +
 	"\x04Nack\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"v\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xfe\x01\n" +
 	"\x06Report\x123\n" +
 	"\x06shadow\x18\x01 \x03(\v2\x1b.weir.stream.v1.ShadowCountR\x06shadow\x127\n" +
-	"\bproblems\x18\x02 \x03(\v2\x1b.weir.stream.v1.PortProblemR\bproblems\"Z\n" +
+	"\bproblems\x18\x02 \x03(\v2\x1b.weir.stream.v1.PortProblemR\bproblems\x12P\n" +
+	"\x12idempotency_shadow\x18\x03 \x03(\v2!.weir.stream.v1.IdempotencyShadowR\x11idempotencyShadow\x124\n" +
+	"\x06stores\x18\x04 \x03(\v2\x1c.weir.stream.v1.StoreProblemR\x06stores\"\x90\x01\n" +
+	"\x11IdempotencyShadow\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12!\n" +
+	"\fwould_replay\x18\x02 \x01(\x04R\vwouldReplay\x12!\n" +
+	"\fwould_refuse\x18\x03 \x01(\x04R\vwouldRefuse\x12\x1d\n" +
+	"\n" +
+	"would_wait\x18\x04 \x01(\x04R\twouldWait\"\xa4\x01\n" +
+	"\fStoreProblem\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x125\n" +
+	"\x04kind\x18\x02 \x01(\x0e2!.weir.stream.v1.StoreProblem.KindR\x04kind\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"/\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rKIND_EVICTION\x10\x01\"Z\n" +
 	"\vShadowCount\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\tR\x05limit\x12\x1d\n" +
@@ -1569,70 +1943,80 @@ func file_stream_stream_proto_rawDescGZIP() []byte {
 	return file_stream_stream_proto_rawDescData
 }
 
-var file_stream_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_stream_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_stream_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_stream_stream_proto_goTypes = []any{
-	(PortProblem_Kind)(0),         // 0: weir.stream.v1.PortProblem.Kind
-	(*FromSidecar)(nil),           // 1: weir.stream.v1.FromSidecar
-	(*ToSidecar)(nil),             // 2: weir.stream.v1.ToSidecar
-	(*Hello)(nil),                 // 3: weir.stream.v1.Hello
-	(*FleetHello)(nil),            // 4: weir.stream.v1.FleetHello
-	(*FleetUpdate)(nil),           // 5: weir.stream.v1.FleetUpdate
-	(*SnapshotUpdate)(nil),        // 6: weir.stream.v1.SnapshotUpdate
-	(*Secrets)(nil),               // 7: weir.stream.v1.Secrets
-	(*StoreCredentials)(nil),      // 8: weir.stream.v1.StoreCredentials
-	(*Peers)(nil),                 // 9: weir.stream.v1.Peers
-	(*PolicyPeers)(nil),           // 10: weir.stream.v1.PolicyPeers
-	(*Ack)(nil),                   // 11: weir.stream.v1.Ack
-	(*Nack)(nil),                  // 12: weir.stream.v1.Nack
-	(*Report)(nil),                // 13: weir.stream.v1.Report
-	(*ShadowCount)(nil),           // 14: weir.stream.v1.ShadowCount
-	(*PortProblem)(nil),           // 15: weir.stream.v1.PortProblem
-	(*RolloutDelta)(nil),          // 16: weir.stream.v1.RolloutDelta
-	(*PodState)(nil),              // 17: weir.stream.v1.PodState
-	(*PolicyGeneration)(nil),      // 18: weir.stream.v1.PolicyGeneration
-	(*RolloutEnd)(nil),            // 19: weir.stream.v1.RolloutEnd
-	(*LastGood)(nil),              // 20: weir.stream.v1.LastGood
-	(*snapshot.Snapshot)(nil),     // 21: weir.snapshot.v1.Snapshot
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(StoreProblem_Kind)(0),        // 0: weir.stream.v1.StoreProblem.Kind
+	(PortProblem_Kind)(0),         // 1: weir.stream.v1.PortProblem.Kind
+	(*FromSidecar)(nil),           // 2: weir.stream.v1.FromSidecar
+	(*ToSidecar)(nil),             // 3: weir.stream.v1.ToSidecar
+	(*Hello)(nil),                 // 4: weir.stream.v1.Hello
+	(*FleetHello)(nil),            // 5: weir.stream.v1.FleetHello
+	(*FleetUpdate)(nil),           // 6: weir.stream.v1.FleetUpdate
+	(*SnapshotUpdate)(nil),        // 7: weir.stream.v1.SnapshotUpdate
+	(*Secrets)(nil),               // 8: weir.stream.v1.Secrets
+	(*NamespaceKey)(nil),          // 9: weir.stream.v1.NamespaceKey
+	(*UserKey)(nil),               // 10: weir.stream.v1.UserKey
+	(*StoreCredentials)(nil),      // 11: weir.stream.v1.StoreCredentials
+	(*Peers)(nil),                 // 12: weir.stream.v1.Peers
+	(*PolicyPeers)(nil),           // 13: weir.stream.v1.PolicyPeers
+	(*Ack)(nil),                   // 14: weir.stream.v1.Ack
+	(*Nack)(nil),                  // 15: weir.stream.v1.Nack
+	(*Report)(nil),                // 16: weir.stream.v1.Report
+	(*IdempotencyShadow)(nil),     // 17: weir.stream.v1.IdempotencyShadow
+	(*StoreProblem)(nil),          // 18: weir.stream.v1.StoreProblem
+	(*ShadowCount)(nil),           // 19: weir.stream.v1.ShadowCount
+	(*PortProblem)(nil),           // 20: weir.stream.v1.PortProblem
+	(*RolloutDelta)(nil),          // 21: weir.stream.v1.RolloutDelta
+	(*PodState)(nil),              // 22: weir.stream.v1.PodState
+	(*PolicyGeneration)(nil),      // 23: weir.stream.v1.PolicyGeneration
+	(*RolloutEnd)(nil),            // 24: weir.stream.v1.RolloutEnd
+	(*LastGood)(nil),              // 25: weir.stream.v1.LastGood
+	(*snapshot.Snapshot)(nil),     // 26: weir.snapshot.v1.Snapshot
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
 }
 var file_stream_stream_proto_depIdxs = []int32{
-	3,  // 0: weir.stream.v1.FromSidecar.hello:type_name -> weir.stream.v1.Hello
-	11, // 1: weir.stream.v1.FromSidecar.ack:type_name -> weir.stream.v1.Ack
-	12, // 2: weir.stream.v1.FromSidecar.nack:type_name -> weir.stream.v1.Nack
-	13, // 3: weir.stream.v1.FromSidecar.report:type_name -> weir.stream.v1.Report
-	6,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	7,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
-	9,  // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
-	21, // 7: weir.stream.v1.Hello.serving:type_name -> weir.snapshot.v1.Snapshot
-	21, // 8: weir.stream.v1.FleetUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
-	7,  // 9: weir.stream.v1.FleetUpdate.secrets:type_name -> weir.stream.v1.Secrets
-	21, // 10: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
-	8,  // 11: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
-	10, // 12: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
-	14, // 13: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
-	15, // 14: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
-	0,  // 15: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
-	17, // 16: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
-	22, // 17: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
-	18, // 18: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
-	12, // 19: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
-	13, // 20: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
-	12, // 21: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
-	6,  // 22: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
-	7,  // 23: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
-	9,  // 24: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
-	1,  // 25: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
-	4,  // 26: weir.stream.v1.Config.Fleet:input_type -> weir.stream.v1.FleetHello
-	16, // 27: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
-	2,  // 28: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
-	5,  // 29: weir.stream.v1.Config.Fleet:output_type -> weir.stream.v1.FleetUpdate
-	19, // 30: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	4,  // 0: weir.stream.v1.FromSidecar.hello:type_name -> weir.stream.v1.Hello
+	14, // 1: weir.stream.v1.FromSidecar.ack:type_name -> weir.stream.v1.Ack
+	15, // 2: weir.stream.v1.FromSidecar.nack:type_name -> weir.stream.v1.Nack
+	16, // 3: weir.stream.v1.FromSidecar.report:type_name -> weir.stream.v1.Report
+	7,  // 4: weir.stream.v1.ToSidecar.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	8,  // 5: weir.stream.v1.ToSidecar.secrets:type_name -> weir.stream.v1.Secrets
+	12, // 6: weir.stream.v1.ToSidecar.peers:type_name -> weir.stream.v1.Peers
+	26, // 7: weir.stream.v1.Hello.serving:type_name -> weir.snapshot.v1.Snapshot
+	26, // 8: weir.stream.v1.FleetUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	8,  // 9: weir.stream.v1.FleetUpdate.secrets:type_name -> weir.stream.v1.Secrets
+	26, // 10: weir.stream.v1.SnapshotUpdate.snapshot:type_name -> weir.snapshot.v1.Snapshot
+	11, // 11: weir.stream.v1.Secrets.stores:type_name -> weir.stream.v1.StoreCredentials
+	9,  // 12: weir.stream.v1.Secrets.namespace_key:type_name -> weir.stream.v1.NamespaceKey
+	10, // 13: weir.stream.v1.Secrets.keys:type_name -> weir.stream.v1.UserKey
+	13, // 14: weir.stream.v1.Peers.policies:type_name -> weir.stream.v1.PolicyPeers
+	19, // 15: weir.stream.v1.Report.shadow:type_name -> weir.stream.v1.ShadowCount
+	20, // 16: weir.stream.v1.Report.problems:type_name -> weir.stream.v1.PortProblem
+	17, // 17: weir.stream.v1.Report.idempotency_shadow:type_name -> weir.stream.v1.IdempotencyShadow
+	18, // 18: weir.stream.v1.Report.stores:type_name -> weir.stream.v1.StoreProblem
+	0,  // 19: weir.stream.v1.StoreProblem.kind:type_name -> weir.stream.v1.StoreProblem.Kind
+	1,  // 20: weir.stream.v1.PortProblem.kind:type_name -> weir.stream.v1.PortProblem.Kind
+	22, // 21: weir.stream.v1.RolloutDelta.pods:type_name -> weir.stream.v1.PodState
+	27, // 22: weir.stream.v1.PodState.since:type_name -> google.protobuf.Timestamp
+	23, // 23: weir.stream.v1.PodState.acked:type_name -> weir.stream.v1.PolicyGeneration
+	15, // 24: weir.stream.v1.PodState.nack:type_name -> weir.stream.v1.Nack
+	16, // 25: weir.stream.v1.PodState.report:type_name -> weir.stream.v1.Report
+	15, // 26: weir.stream.v1.PodState.refused:type_name -> weir.stream.v1.Nack
+	7,  // 27: weir.stream.v1.LastGood.snapshot:type_name -> weir.stream.v1.SnapshotUpdate
+	8,  // 28: weir.stream.v1.LastGood.secrets:type_name -> weir.stream.v1.Secrets
+	12, // 29: weir.stream.v1.LastGood.peers:type_name -> weir.stream.v1.Peers
+	2,  // 30: weir.stream.v1.Config.Connect:input_type -> weir.stream.v1.FromSidecar
+	5,  // 31: weir.stream.v1.Config.Fleet:input_type -> weir.stream.v1.FleetHello
+	21, // 32: weir.stream.v1.Rollout.Follow:input_type -> weir.stream.v1.RolloutDelta
+	3,  // 33: weir.stream.v1.Config.Connect:output_type -> weir.stream.v1.ToSidecar
+	6,  // 34: weir.stream.v1.Config.Fleet:output_type -> weir.stream.v1.FleetUpdate
+	24, // 35: weir.stream.v1.Rollout.Follow:output_type -> weir.stream.v1.RolloutEnd
+	33, // [33:36] is the sub-list for method output_type
+	30, // [30:33] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_stream_stream_proto_init() }
@@ -1656,8 +2040,8 @@ func file_stream_stream_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stream_stream_proto_rawDesc), len(file_stream_stream_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   20,
+			NumEnums:      2,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

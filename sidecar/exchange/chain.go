@@ -57,6 +57,55 @@ func (c Chain) Body(x *Exchange, p *Progress) Verdict {
 	return c.Head(x, p)
 }
 
+// Oversize tells the filter that asked for the body that it is larger than MaxBody,
+// and goes on with the filters after it. asked is false when it has no say: 413.
+func (c Chain) Oversize(x *Exchange, p *Progress) (v Verdict, asked bool) {
+	if !p.waiting {
+		return Continue, false
+	}
+	f, ok := c[p.next].(Oversizer)
+	if !ok {
+		return Respond, false
+	}
+	p.waiting = false
+	if v := f.Oversize(x); v == Respond {
+		return Respond, true
+	}
+	p.next++
+	return c.Head(x, p), true
+}
+
+// ResponseBody shows a piece of the response to recorders. Only for exchanges with
+// Record set.
+func (c Chain) ResponseBody(x *Exchange, b []byte) {
+	for i := len(c) - 1; i >= 0; i-- {
+		if r, ok := c[i].(Recorder); ok {
+			r.ResponseBody(x, b)
+		}
+	}
+}
+
+// ResponseEnd tells recorders that the response is whole; false: the client must not
+// get its end.
+func (c Chain) ResponseEnd(x *Exchange) bool {
+	whole := true
+	for i := len(c) - 1; i >= 0; i-- {
+		if r, ok := c[i].(Recorder); ok {
+			whole = r.ResponseEnd(x) && whole
+		}
+	}
+	return whole
+}
+
+// Overdue tells recorders that the application has not answered in time.
+func (c Chain) Overdue(x *Exchange) {
+	for i := len(c) - 1; i >= 0; i-- {
+		if r, ok := c[i].(Recorder); ok {
+			r.Overdue(x)
+		}
+	}
+}
+
 // ResponseHead tells every filter that let the request pass of the response.
 func (c Chain) ResponseHead(x *Exchange) {
 	for i := len(c) - 1; i >= 0; i-- {

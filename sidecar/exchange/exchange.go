@@ -69,22 +69,44 @@ type Exchange struct {
 
 	// Status of the response, 0 until there is one.
 	Status int
+	// Response gives the fields of the application's response, from ResponseHead
+	// until End; nil before, and where the application gave none.
+	Response ResponseHeaders
+	// Record: a filter that is a Recorder wants the response. Set in Head or Body.
+	// The codec then shows recorders each piece of the body, reads the response to
+	// its end even when the client has gone, and keeps the last byte from the client
+	// until ResponseEnd has returned.
+	Record bool
+	// Timeout bounds how long the application may take to the head of its response,
+	// in place of what the port says; 0: as the port says. Set in Head or Body.
+	Timeout time.Duration
+	// Late is how much longer the response is awaited after Timeout, for recorders:
+	// the client has been answered by then. Only with Record.
+	Late time.Duration
+	// Replayed: the answer is a recorded one.
+	Replayed bool
+	// Delivery is set where the request is one of Weir's own deliveries.
+	Delivery *Delivery
 	// Denial says what the proxy answers by itself: for a filter, which sets it with
 	// Deny, or because the request or the application is not as it should be. Only
 	// a filter's names a Policy.
 	Denial Denial
 
-	fields fields
-	state  [MaxFilters]any
+	fields   fields
+	upstream fields
+	hidden   []string
+	reply    *Reply
+	state    [MaxFilters]any
 }
 
 // Reset makes x ready for the next request, keeping its buffers.
 func (x *Exchange) Reset() {
-	f, s := x.fields, x.state
+	f, u, h, s := x.fields, x.upstream, x.hidden, x.state
 	f.reset()
+	u.reset()
 	// Not in one: a value with fields set is made on the stack and copied.
 	*x = Exchange{}
-	x.fields, x.state = f, s
+	x.fields, x.upstream, x.hidden, x.state = f, u, h[:0], s
 }
 
 // State returns the slot of a filter: what it stored with SetState, kept over
@@ -106,3 +128,49 @@ func (x *Exchange) Deny(d Denial) {
 	x.Denial = d
 	x.Status = d.Status
 }
+
+// SetUpstream makes the application get a field of this name, lower case, with this
+// value, in place of those the client sent under it. An empty value: none of that
+// name. The bytes are copied. For use in Head and Body.
+func (x *Exchange) SetUpstream(name string, value []byte) { x.upstream.add(name, value) }
+
+// Upstream calls yield with each field that SetUpstream has set, in order.
+func (x *Exchange) Upstream(yield func(name string, value []byte) bool) { x.upstream.each(yield) }
+
+// HasUpstream reports whether SetUpstream was called.
+func (x *Exchange) HasUpstream() bool { return len(x.upstream.names) > 0 }
+
+// SetsUpstream reports whether SetUpstream was called for the field of this name, in
+// any case: the client's own field is not passed on then.
+func (x *Exchange) SetsUpstream(name []byte) bool {
+	for _, n := range x.upstream.names {
+		if equalFold(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// HideResponse keeps the application's response fields of this name, lower case, from
+// the client. For use in ResponseHead.
+func (x *Exchange) HideResponse(name string) { x.hidden = append(x.hidden, name) }
+
+// HidesResponse reports whether a field of the application's response stays here.
+func (x *Exchange) HidesResponse(name []byte) bool {
+	for _, n := range x.hidden {
+		if equalFold(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// Answer makes the proxy answer with r; a filter returns Respond after it. r is the
+// filter's until End.
+func (x *Exchange) Answer(r *Reply) {
+	x.reply = r
+	x.Status = r.Status
+}
+
+// Reply is what Answer was called with; nil: x.Denial is the answer.
+func (x *Exchange) Reply() *Reply { return x.reply }

@@ -8,7 +8,8 @@ type Verdict uint8
 const (
 	// Continue lets the exchange pass on to the next filter.
 	Continue Verdict = iota
-	// Respond ends it with x.Denial; no later filter sees Head.
+	// Respond ends it with x.Reply() or, where that is nil, x.Denial; no later filter
+	// sees Head.
 	Respond
 	// NeedBody asks the codec to read the whole request body, up to the
 	// filter's MaxBody, and to call Body.
