@@ -80,13 +80,11 @@ func ValidateJWTProviders(list []*JWTProvider) error {
 }
 
 // JWTClaims are the claims that a policy's keys are made of, by provider.
-func JWTClaims(p *RateLimitPolicy) map[string][]string {
+func JWTClaims(p Policy) map[string][]string {
 	out := map[string][]string{}
-	for _, l := range p.GetLimits() {
-		for _, k := range l.GetKey() {
-			if c := k.GetJwtClaim(); c != nil {
-				out[c.GetProvider()] = append(out[c.GetProvider()], c.GetClaim())
-			}
+	for k := range KeyParts(p) {
+		if c := k.GetJwtClaim(); c != nil {
+			out[c.GetProvider()] = append(out[c.GetProvider()], c.GetClaim())
 		}
 	}
 	return out

@@ -28,22 +28,11 @@ func Validate(s *Snapshot) error {
 		return err
 	}
 	stores := names(s.GetStores())
-	policies := names(s.GetRateLimitPolicies())
 	if err := ordered("stores", stores); err != nil {
 		return err
 	}
-	if err := ordered("rate_limit_policies", policies); err != nil {
+	if err := validatePolicies(s, stores); err != nil {
 		return err
-	}
-	for _, p := range s.GetRateLimitPolicies() {
-		if err := validatePolicy(p, stores); err != nil {
-			return fmt.Errorf("rate_limit_policies[%s]: %w", p.GetName(), err)
-		}
-		for name := range JWTClaims(p) {
-			if !slices.Contains(names(s.GetJwtProviders()), name) {
-				return fmt.Errorf("rate_limit_policies[%s]: provider %q is not in the snapshot", p.GetName(), name)
-			}
-		}
 	}
 	var last uint32
 	for _, p := range s.GetPorts() {
@@ -51,23 +40,59 @@ func Validate(s *Snapshot) error {
 			return fmt.Errorf("ports: %d is not above %d", p.GetNumber(), last)
 		}
 		last = p.GetNumber()
-		if err := validatePort(p, policies); err != nil {
+		if err := validatePort(p, s); err != nil {
 			return fmt.Errorf("ports[%d]: %w", p.GetNumber(), err)
 		}
 	}
 	return nil
 }
 
-func validatePort(p *Port, policies []string) error {
+func validatePolicies(s *Snapshot, stores []string) error {
+	if err := ordered("rate_limit_policies", names(s.GetRateLimitPolicies())); err != nil {
+		return err
+	}
+	if err := ordered("idempotency_policies", names(s.GetIdempotencyPolicies())); err != nil {
+		return err
+	}
+	for p := range Policies(s) {
+		field := "rate_limit_policies"
+		var err error
+		switch p := p.(type) {
+		case *RateLimitPolicy:
+			err = validatePolicy(p, stores)
+		case *IdempotencyPolicy:
+			field = "idempotency_policies"
+			err = validateIdempotency(p, stores)
+		}
+		if err == nil && NeedsNamespaceKey(p) && s.GetNamespaceKeyVersion() == "" {
+			err = fmt.Errorf("namespace_key_version is empty")
+		}
+		for name := range JWTClaims(p) {
+			if err == nil && !slices.Contains(names(s.GetJwtProviders()), name) {
+				err = fmt.Errorf("provider %q is not in the snapshot", name)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s[%s]: %w", field, p.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func validatePort(p *Port, s *Snapshot) error {
 	switch {
 	case p.GetNumber() > 65535:
 		return fmt.Errorf("the number is above 65535")
 	case p.GetProtocol() == Protocol_PROTOCOL_UNSPECIFIED || Protocol_name[int32(p.GetProtocol())] == "":
 		return fmt.Errorf("protocol %d is unknown", p.GetProtocol())
-	case p.GetRateLimitPolicy() != "" && !slices.Contains(policies, p.GetRateLimitPolicy()):
-		return fmt.Errorf("policy %q is not in the snapshot", p.GetRateLimitPolicy())
-	case p.GetRateLimitPolicy() != "" && p.GetProtocol() == Protocol_PROTOCOL_OPAQUE:
-		return fmt.Errorf("an opaque port has policy %q", p.GetRateLimitPolicy())
+	}
+	for _, id := range Governing(p) {
+		switch {
+		case Find(s, id) == nil:
+			return fmt.Errorf("policy %q is not in the snapshot", id.Name)
+		case p.GetProtocol() == Protocol_PROTOCOL_OPAQUE:
+			return fmt.Errorf("an opaque port has policy %q", id.Name)
+		}
 	}
 	for field, list := range map[string][]string{
 		"names":                     p.GetNames(),
@@ -133,13 +158,8 @@ func validateLimit(l *Limit) error {
 	case l.GetOnMissingKey() == OnMissingKey_ON_MISSING_KEY_UNSPECIFIED:
 		return fmt.Errorf("on_missing_key is not set")
 	}
-	for i, k := range l.GetKey() {
-		if k.GetKind() == nil {
-			return fmt.Errorf("key[%d] is empty", i)
-		}
-		if h := k.GetHeader(); h != strings.ToLower(h) {
-			return fmt.Errorf("key[%d]: header %q is not in lower case", i, h)
-		}
+	if err := validateKey("key", l.GetKey()); err != nil {
+		return err
 	}
 	var last []string
 	for i, o := range l.GetOverrides() {
@@ -153,7 +173,23 @@ func validateLimit(l *Limit) error {
 		}
 		last = o.GetKey()
 	}
-	for i, m := range l.GetMatch() {
+	return validateMatches(l.GetMatch())
+}
+
+func validateKey(field string, parts []*KeyPart) error {
+	for i, k := range parts {
+		if k.GetKind() == nil {
+			return fmt.Errorf("%s[%d] is empty", field, i)
+		}
+		if h := k.GetHeader(); h != strings.ToLower(h) {
+			return fmt.Errorf("%s[%d]: header %q is not in lower case", field, i, h)
+		}
+	}
+	return nil
+}
+
+func validateMatches(list []*Match) error {
+	for i, m := range list {
 		if err := validateMatch(m); err != nil {
 			return fmt.Errorf("match[%d]: %w", i, err)
 		}

@@ -30,6 +30,9 @@ const (
 	FeatureJWT = "ratelimit/jwt"
 	// FeatureCalendar is windows of the calendar.
 	FeatureCalendar = "ratelimit/calendar"
+	// FeatureIdempotency is IdempotencyPolicy over HTTP, whole; a scope by jwtClaim asks
+	// for FeatureJWT too.
+	FeatureIdempotency = "idempotency/v1"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
@@ -39,18 +42,32 @@ const (
 	FeatureProxy = "proxy/v1"
 )
 
-// KindRateLimitPolicy begins the names of rate limit policies in Nack, PodState
-// and Cut: kind/name.
-const KindRateLimitPolicy = "RateLimitPolicy"
+// Kinds of policies, as they begin their names in Nack, PodState and Cut: kind/name.
+const (
+	KindRateLimitPolicy   = snapshot.KindRateLimitPolicy
+	KindIdempotencyPolicy = snapshot.KindIdempotencyPolicy
+)
 
 // Required returns the features a sidecar needs to enforce a policy, sorted.
-func Required(p *snapshot.RateLimitPolicy) []string {
-	out := []string{FeatureRateLimit}
-	if needsRateLimit2(p) {
-		out = append(out, FeatureRateLimit2)
+func Required(p snapshot.Policy) []string {
+	var out []string
+	switch p := p.(type) {
+	case *snapshot.RateLimitPolicy:
+		out = requiredByLimits(p)
+	case *snapshot.IdempotencyPolicy:
+		out = []string{FeatureIdempotency}
 	}
 	if len(snapshot.JWTClaims(p)) > 0 {
 		out = append(out, FeatureJWT)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func requiredByLimits(p *snapshot.RateLimitPolicy) []string {
+	out := []string{FeatureRateLimit}
+	if needsRateLimit2(p) {
+		out = append(out, FeatureRateLimit2)
 	}
 	for _, l := range p.GetLimits() {
 		if l.GetPenalty() != nil {
@@ -63,8 +80,7 @@ func Required(p *snapshot.RateLimitPolicy) []string {
 			out = append(out, FeatureCalendar)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 func needsRateLimit2(p *snapshot.RateLimitPolicy) bool {
@@ -93,7 +109,7 @@ func RequiredAt(p *snapshot.Port) string {
 // Wanted returns every feature that a snapshot makes use of, sorted.
 func Wanted(s *snapshot.Snapshot) []string {
 	var out []string
-	for _, p := range s.GetRateLimitPolicies() {
+	for p := range snapshot.Policies(s) {
 		out = append(out, Required(p)...)
 	}
 	for _, p := range s.GetPorts() {
@@ -113,7 +129,8 @@ func Wanted(s *snapshot.Snapshot) []string {
 
 // Cut returns s without what needs more than features, and the policies, kind/name,
 // sorted, that are not enforced everywhere for it: they are left out, or some of
-// their ports are. Ports without their policy, and stores and providers that nobody uses, go too.
+// their ports are. Ports without a policy that they had, and what nobody uses any more
+// (stores, providers, the namespace's key), go too.
 // When nothing is lacking it returns s itself; s is never changed.
 func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string) {
 	has := func(f string) bool { return f == "" || slices.Contains(features, f) }
@@ -127,44 +144,58 @@ func Cut(s *snapshot.Snapshot, features []string) (*snapshot.Snapshot, []string)
 	if !has(FeatureLeased) {
 		dropLeases(cut)
 	}
-	lacking, gone := map[string]bool{}, map[string]bool{}
-	for _, p := range cut.GetRateLimitPolicies() {
+	lacking, gone := map[snapshot.PolicyID]bool{}, map[snapshot.PolicyID]bool{}
+	for p := range snapshot.Policies(cut) {
 		if slices.ContainsFunc(Required(p), func(f string) bool { return !has(f) }) {
-			lacking[p.GetName()], gone[p.GetName()] = true, true
+			lacking[snapshot.IDOf(p)], gone[snapshot.IDOf(p)] = true, true
 		}
 	}
-	left := map[string]bool{}
+	left := map[snapshot.PolicyID]bool{}
 	cut.Ports = slices.DeleteFunc(cut.Ports, func(p *snapshot.Port) bool {
-		name := p.GetRateLimitPolicy()
-		unable := !has(RequiredAt(p))
-		if unable && name != "" {
-			lacking[name] = true
+		all, unable := snapshot.Governing(p), !has(RequiredAt(p))
+		for _, id := range all {
+			switch {
+			case unable:
+				lacking[id] = true
+			case gone[id]:
+				snapshot.Govern(p, snapshot.PolicyID{Kind: id.Kind})
+			default:
+				left[id] = true
+			}
 		}
-		if unable || gone[name] {
-			return true
-		}
-		left[name] = true
-		return false
+		return unable || len(all) > 0 && len(snapshot.Governing(p)) == 0
 	})
-	stores, providers := map[string]bool{}, map[string]bool{}
-	cut.RateLimitPolicies = slices.DeleteFunc(cut.RateLimitPolicies, func(p *snapshot.RateLimitPolicy) bool {
-		if gone[p.GetName()] || lacking[p.GetName()] && !left[p.GetName()] {
-			return true
+	var kept []snapshot.Policy
+	for p := range snapshot.Policies(cut) {
+		if id := snapshot.IDOf(p); !gone[id] && (!lacking[id] || left[id]) {
+			kept = append(kept, p)
 		}
+	}
+	snapshot.SetPolicies(cut, kept)
+	dropUnused(cut)
+	var out []string
+	for id := range lacking {
+		out = append(out, id.String())
+	}
+	slices.Sort(out)
+	return cut, out
+}
+
+// dropUnused takes out what no policy names.
+func dropUnused(s *snapshot.Snapshot) {
+	stores, providers, key := map[string]bool{}, map[string]bool{}, false
+	for p := range snapshot.Policies(s) {
 		stores[p.GetStore()] = true
 		for name := range snapshot.JWTClaims(p) {
 			providers[name] = true
 		}
-		return false
-	})
-	cut.Stores = slices.DeleteFunc(cut.Stores, func(st *snapshot.Store) bool { return !stores[st.GetName()] })
-	cut.JwtProviders = slices.DeleteFunc(cut.JwtProviders, func(p *snapshot.JWTProvider) bool { return !providers[p.GetName()] })
-	var out []string
-	for name := range lacking {
-		out = append(out, KindRateLimitPolicy+"/"+name)
+		key = key || snapshot.NeedsNamespaceKey(p)
 	}
-	slices.Sort(out)
-	return cut, out
+	s.Stores = slices.DeleteFunc(s.Stores, func(st *snapshot.Store) bool { return !stores[st.GetName()] })
+	s.JwtProviders = slices.DeleteFunc(s.JwtProviders, func(p *snapshot.JWTProvider) bool { return !providers[p.GetName()] })
+	if !key {
+		s.NamespaceKeyVersion = ""
+	}
 }
 
 func hasSettings(s *snapshot.Snapshot) bool {

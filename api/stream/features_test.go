@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,5 +161,68 @@ func TestLeasesAreCut(t *testing.T) {
 	want.RateLimitPolicies[0].Limits[0].Leased = false
 	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" || len(lacking) > 0 {
 		t.Errorf("left out %v (-want +got)\n%s", lacking, d)
+	}
+}
+
+// TestIdempotencyIsCut: a sidecar without it goes on with the limits of the port.
+func TestIdempotencyIsCut(t *testing.T) {
+	jwt := []*snapshot.KeyPart{{Kind: &snapshot.KeyPart_JwtClaim{JwtClaim: &snapshot.JWTClaim{Provider: "idp", Claim: "sub"}}}}
+	whole := &snapshot.Snapshot{
+		Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "k"},
+		Ports: []*snapshot.Port{
+			{Number: 80, RateLimitPolicy: "limits", IdempotencyPolicy: "pay"},
+			{Number: 81, IdempotencyPolicy: "pay"},
+			{Number: 82, Protocol: snapshot.Protocol_PROTOCOL_H2C, RateLimitPolicy: "limits", IdempotencyPolicy: "tokens"},
+		},
+		RateLimitPolicies:   []*snapshot.RateLimitPolicy{{Name: "limits", Store: "a"}},
+		IdempotencyPolicies: []*snapshot.IdempotencyPolicy{{Name: "pay", Store: "b"}, {Name: "tokens", Store: "b", Scope: jwt}},
+		Stores:              []*snapshot.Store{{Name: "a"}, {Name: "b"}},
+		JwtProviders:        []*snapshot.JWTProvider{{Name: "idp"}},
+		NamespaceKeyVersion: "1",
+	}
+	if d := cmp.Diff([]string{FeatureH2C, FeatureIdempotency, FeatureJWT, FeatureRateLimit}, Wanted(whole)); d != "" {
+		t.Error(d)
+	}
+	for name, c := range map[string]struct {
+		features []string
+		// ports as number:limits/idempotency.
+		ports, stores, providers, lacking []string
+		key                               bool
+	}{
+		"all": {Wanted(whole), []string{"80:limits/pay", "81:/pay", "82:limits/tokens"}, []string{"a", "b"}, []string{"idp"}, nil, true},
+		"none of it": {[]string{FeatureRateLimit, FeatureH2C, FeatureJWT}, []string{"80:limits/", "82:limits/"}, []string{"a"}, nil,
+			[]string{"IdempotencyPolicy/pay", "IdempotencyPolicy/tokens"}, false},
+		"no tokens": {[]string{FeatureRateLimit, FeatureH2C, FeatureIdempotency}, []string{"80:limits/pay", "81:/pay", "82:limits/"},
+			[]string{"a", "b"}, nil, []string{"IdempotencyPolicy/tokens"}, true},
+		"no HTTP/2": {[]string{FeatureRateLimit, FeatureJWT, FeatureIdempotency}, []string{"80:limits/pay", "81:/pay"},
+			[]string{"a", "b"}, nil, []string{"IdempotencyPolicy/tokens", "RateLimitPolicy/limits"}, true},
+		"no limits": {[]string{FeatureH2C, FeatureJWT, FeatureIdempotency}, []string{"80:/pay", "81:/pay", "82:/tokens"},
+			[]string{"b"}, []string{"idp"}, []string{"RateLimitPolicy/limits"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, lacking := Cut(whole, c.features)
+			var ports []string
+			for _, p := range got.GetPorts() {
+				ports = append(ports, fmt.Sprintf("%d:%s/%s", p.GetNumber(), p.GetRateLimitPolicy(), p.GetIdempotencyPolicy()))
+			}
+			var stores, providers []string
+			for _, s := range got.GetStores() {
+				stores = append(stores, s.GetName())
+			}
+			for _, p := range got.GetJwtProviders() {
+				providers = append(providers, p.GetName())
+			}
+			for what, d := range map[string]string{
+				"ports": cmp.Diff(c.ports, ports), "stores": cmp.Diff(c.stores, stores),
+				"providers": cmp.Diff(c.providers, providers), "lacking": cmp.Diff(c.lacking, lacking),
+			} {
+				if d != "" {
+					t.Errorf("%s (-want +got):\n%s", what, d)
+				}
+			}
+			if key := got.GetNamespaceKeyVersion() != ""; key != c.key {
+				t.Errorf("the namespace's key is named: %v, want %v", key, c.key)
+			}
+		})
 	}
 }
