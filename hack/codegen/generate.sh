@@ -31,4 +31,4 @@ go -C "$tools" run ./cmd/apidoc \
   "$tree/config/crd/weir.dev_callbackroutes.yaml" >docs/api.md
 go -C "$tools" run ./cmd/protogen -root "$tree/api" \
   -plugin "$protoc_gen_go" -plugin "$protoc_gen_go_grpc" \
-  rls/rls.proto snapshot/snapshot.proto stream/stream.proto
+  rls/rls.proto snapshot/snapshot.proto snapshot/thrift.proto stream/stream.proto
