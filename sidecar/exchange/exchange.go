@@ -75,7 +75,10 @@ type Exchange struct {
 	// Record: a filter that is a Recorder wants the response. Set in Head or Body.
 	// The codec then shows recorders each piece of the body, reads the response to
 	// its end even when the client has gone, and keeps the last byte from the client
-	// until ResponseEnd has returned.
+	// until ResponseEnd has returned. A recorder that wants no more of the body sets it
+	// to false in ResponseHead, ResponseBody or Overdue: it is shown no more, and a
+	// client that goes ends the request as it does others. ResponseEnd still comes,
+	// before the last byte, where all of the response was read.
 	Record bool
 	// Timeout bounds how long the application may take to the head of its response,
 	// in place of what the port says; 0: as the port says. Set in Head or Body.
@@ -130,9 +133,18 @@ func (x *Exchange) Deny(d Denial) {
 }
 
 // SetUpstream makes the application get a field of this name, lower case, with this
-// value, in place of those the client sent under it. An empty value: none of that
-// name. The bytes are copied. For use in Head and Body.
-func (x *Exchange) SetUpstream(name string, value []byte) { x.upstream.add(name, value) }
+// value, in place of those the client sent under it, as trailers too. An empty value:
+// none of that name. The bytes are copied; those that no field may hold, CR, LF and
+// NUL, become spaces (RFC 9110 section 5.5). For use in Head and Body.
+func (x *Exchange) SetUpstream(name string, value []byte) {
+	from := len(x.upstream.values)
+	x.upstream.add(name, value)
+	for i, c := range x.upstream.values[from:] {
+		if c == '\r' || c == '\n' || c == 0 {
+			x.upstream.values[from+i] = ' '
+		}
+	}
+}
 
 // Upstream calls yield with each field that SetUpstream has set, in order.
 func (x *Exchange) Upstream(yield func(name string, value []byte) bool) { x.upstream.each(yield) }
@@ -141,10 +153,11 @@ func (x *Exchange) Upstream(yield func(name string, value []byte) bool) { x.upst
 func (x *Exchange) HasUpstream() bool { return len(x.upstream.names) > 0 }
 
 // SetsUpstream reports whether SetUpstream was called for the field of this name, in
-// any case: the client's own field is not passed on then.
+// any case, and with '_' for '-', between which CGI and WSGI know no difference: the
+// client's own field is not passed on then.
 func (x *Exchange) SetsUpstream(name []byte) bool {
 	for _, n := range x.upstream.names {
-		if equalFold(name, n) {
+		if sameField(name, n) {
 			return true
 		}
 	}
@@ -154,6 +167,9 @@ func (x *Exchange) SetsUpstream(name []byte) bool {
 // HideResponse keeps the application's response fields of this name, lower case, from
 // the client. For use in ResponseHead.
 func (x *Exchange) HideResponse(name string) { x.hidden = append(x.hidden, name) }
+
+// Hides reports whether HideResponse was called.
+func (x *Exchange) Hides() bool { return len(x.hidden) > 0 }
 
 // HidesResponse reports whether a field of the application's response stays here.
 func (x *Exchange) HidesResponse(name []byte) bool {

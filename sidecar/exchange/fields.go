@@ -29,3 +29,26 @@ func (f *fields) each(yield func(name string, value []byte) bool) {
 		from = to
 	}
 }
+
+// sameField compares a field's name with one that is lower case; '_' is '-'.
+func sameField(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := 0; i < len(b); i++ {
+		c, n := b[i], name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		if n == '_' {
+			n = '-'
+		}
+		if c != n {
+			return false
+		}
+	}
+	return true
+}

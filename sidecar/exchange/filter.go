@@ -25,9 +25,10 @@ const (
 	NotSent Outcome = iota
 	// SentNoReply: some byte may have reached it, no response head came.
 	SentNoReply
-	// Replied: the response was relayed whole.
+	// Replied: the response was relayed whole. With Record set: all of it was read and
+	// ResponseEnd agreed, whether or not a client was there to get it.
 	Replied
-	// Aborted: the response head came, its end did not.
+	// Aborted: the response head came, its end did not, or ResponseEnd said false.
 	Aborted
 )
 
@@ -49,7 +50,7 @@ func (o Outcome) String() string {
 // one goroutine in the order Head, Body (after NeedBody), ResponseHead (when the
 // application answered), End (always, once for each filter whose Head was
 // called, in reverse order). Head and Body may wait, as long as x.Context
-// allows; the others must not.
+// allows; the others must not. See Recorder for more.
 type Filter interface {
 	Head(x *Exchange) Verdict
 	// MaxBody is how many bytes Body may be given; more is 413.

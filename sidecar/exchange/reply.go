@@ -9,7 +9,9 @@ import "time"
 type Reply struct {
 	// Status is a final HTTP status.
 	Status int
-	// Header in order, as it is spelt; neither hop-by-hop fields nor Content-Length.
+	// Header in order, as it is spelt. Hop-by-hop fields and Content-Length are left
+	// out by the codec, which frames by itself; the Content-Length of an answer to HEAD
+	// stays.
 	Header []Field
 	// Body is whole.
 	Body []byte
@@ -24,8 +26,9 @@ type Field struct{ Name, Value []byte }
 // ResponseHeaders are the fields of the application's response.
 type ResponseHeaders interface {
 	Headers
-	// Each calls yield with each field that is not hop-by-hop, in order, as it was
-	// spelt. Valid until End.
+	// Each calls yield with each field that is neither hop-by-hop nor
+	// Transfer-Encoding, in order, as it was spelt: hidden ones and Content-Length too.
+	// HTTP/2 has them sorted by name. Valid until End.
 	Each(yield func(name, value []byte) bool)
 	// Trailers is Each for the trailer section: empty before ResponseEnd.
 	Trailers(yield func(name, value []byte) bool)
@@ -34,7 +37,9 @@ type ResponseHeaders interface {
 // Recorder is a filter that keeps responses. Its calls come only for exchanges with
 // Record set, for the filters that the exchange has passed: ResponseHead,
 // ResponseBody for each piece, ResponseEnd once all of the response was read. After an
-// upload or a response that broke off there is no ResponseEnd; End follows in any case.
+// upload or a response that broke off there is no ResponseEnd, nor after 101, with
+// which a tunnel begins; End follows in any case. They come from one goroutine after
+// the other, as the Filter's do; after Overdue it is another.
 type Recorder interface {
 	Filter
 	// ResponseBody must not wait and must not keep p.
@@ -42,9 +47,10 @@ type Recorder interface {
 	// ResponseEnd is called before the client gets the last byte, and may wait. false:
 	// the client must not take the response for whole; its connection is aborted.
 	ResponseEnd(x *Exchange) bool
-	// Overdue is called when x.Timeout has passed without a response, before the client
-	// is answered 504; may wait. If the response comes within x.Late the calls of a
-	// response follow, with nobody to send it to.
+	// Overdue is called when x.Timeout, or the port's, has passed without a response,
+	// before the client is answered 504; may wait. If the response comes within x.Late
+	// the calls of a response follow, with nobody to send it to; else End alone, with
+	// SentNoReply.
 	Overdue(x *Exchange)
 }
 
@@ -52,7 +58,8 @@ type Recorder interface {
 type Oversizer interface {
 	Filter
 	// Oversize is called in place of Body. Continue: the request passes with x.Body
-	// nil, streaming. Respond: as x.Denial says.
+	// nil, streaming; where another filter has got the body, x.Body stays. Respond: as
+	// x.Denial says.
 	Oversize(x *Exchange) Verdict
 }
 
