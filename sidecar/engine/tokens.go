@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/snapshot"
-	"weir.dev/weir/sidecar/filter/ratelimit"
+	"weir.dev/weir/sidecar/filter/key"
 	"weir.dev/weir/sidecar/jwt"
 )
 
@@ -42,7 +42,7 @@ func (b *build) openTokens() error {
 	return nil
 }
 
-func (b *build) tokensOf(provider string) ratelimit.Tokens {
+func (b *build) tokensOf(provider string) key.Tokens {
 	if p := b.tokens[provider]; p != nil {
 		return tokens{p}
 	}

@@ -15,10 +15,9 @@ import (
 
 // Bounds of a policy, api.md.
 const (
-	maxLimits   = 32
-	maxKeyParts = 4
-	maxString   = 256
-	maxName     = 63
+	maxLimits = 32
+	maxString = 256
+	maxName   = 63
 )
 
 // nameRE is what limits can be called, up to maxName bytes: safe in fields, keys

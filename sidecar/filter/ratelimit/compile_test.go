@@ -27,7 +27,7 @@ func TestCompileRefuses(t *testing.T) {
 		"key kind":       {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{{}} }, `limits[0] "l": key[0]: the member is of a kind that this sidecar does not know`},
 		"header case":    {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{header("X-Y")} }, `limits[0] "l": key[0]: header name "X-Y" is empty, too long or not in lower case`},
 		"prefix":         {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{clientIP(0)} }, `limits[0] "l": key[0]: ipv6_prefix_length 0 is not between 1 and 128`},
-		"parameter":      {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{pathParam("id")} }, `limits[0] "l": key[0]: path parameter "id" is in no template of the limit's match`},
+		"parameter":      {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = []*snapshot.KeyPart{pathParam("id")} }, `limits[0] "l": key[0]: path parameter "id" is in no template of the match`},
 		"key length":     {func(_ *snapshot.RateLimitPolicy, l *snapshot.Limit) { l.Key = make([]*snapshot.KeyPart, 5) }, `limits[0] "l": key has 5 members, at most 4 are possible`},
 		"exemptions":     {func(p *snapshot.RateLimitPolicy, _ *snapshot.Limit) { p.Exempt = make([]*snapshot.Exemption, 17) }, "exempt has 17 entries, at most 16 are possible"},
 		"exemption":      {func(p *snapshot.RateLimitPolicy, _ *snapshot.Limit) { p.Exempt = []*snapshot.Exemption{{}} }, "exempt[0] is of a kind that this sidecar does not know"},

@@ -135,21 +135,8 @@ func (f *Filter) denyMissing(x *exchange.Exchange, l *limit) exchange.Verdict {
 
 func (spec *keySpec) describe() string {
 	var names []string
-	for _, p := range spec.parts {
-		switch p.tag {
-		case tagHeader:
-			names = append(names, "the header "+p.name)
-		case tagPathParam:
-			names = append(names, "the path parameter "+p.name)
-		case tagQueryParam:
-			names = append(names, "the query parameter "+p.name)
-		case tagCookie:
-			names = append(names, "the cookie "+p.name)
-		case tagJWTClaim:
-			names = append(names, fmt.Sprintf("the claim %s of a bearer token that %s has issued and that is valid", p.name, p.provider))
-		default:
-			names = append(names, "the client's address")
-		}
+	for i := range spec.parts {
+		names = append(names, spec.parts[i].String())
 	}
 	return strings.Join(names, " and ")
 }

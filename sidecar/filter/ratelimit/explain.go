@@ -10,6 +10,7 @@ import (
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/key"
 	"weir.dev/weir/sidecar/filter/limiter"
 	"weir.dev/weir/sidecar/filter/match"
 )
@@ -127,16 +128,16 @@ func (f *Filter) explainLimit(l *limit, x *exchange.Exchange) LimitExplanation {
 }
 
 // explainPart reads what one member puts into the key, by the function that hashes it.
-func (spec *keySpec) explainPart(part *keyPart, x *exchange.Exchange, rule int, p *match.Params) MemberExplanation {
-	one := keySpec{parts: []keyPart{*part}, missing: snapshot.OnMissingKey_ON_MISSING_KEY_CLIENT_IP}
+func (spec *keySpec) explainPart(part *key.Part, x *exchange.Exchange, rule int, p *match.Params) MemberExplanation {
+	one := keySpec{parts: []key.Part{*part}, missing: snapshot.OnMissingKey_ON_MISSING_KEY_CLIENT_IP}
 	out := MemberExplanation{Member: one.describe()}
 	_, _, buf := one.key(x, rule, p, nil)
-	tag, value := buf[0], buf[5:]
+	tag, value := key.Kind(buf[0]), buf[5:]
 	if uint32(len(value)) != binary.BigEndian.Uint32(buf[1:5]) {
 		return out
 	}
 	out.Value = string(value)
-	if tag == tagMissing || tag == tagClientIP {
+	if tag == tagMissing || tag == key.ClientIP {
 		out.Value = address(value, part, tag)
 	}
 	if tag != tagMissing {
@@ -145,7 +146,7 @@ func (spec *keySpec) explainPart(part *keyPart, x *exchange.Exchange, rule int, 
 	// Skip tells what is not there from what may be read in more than one way.
 	one.missing = snapshot.OnMissingKey_ON_MISSING_KEY_SKIP
 	out.Missing = "not sent, or empty"
-	if part.tag == tagJWTClaim {
+	if part.Kind() == key.JWTClaim {
 		out.Missing = "not in a bearer token that is valid"
 	}
 	if _, state, _ := one.key(x, rule, p, nil); state != keySkip {
@@ -157,12 +158,12 @@ func (spec *keySpec) explainPart(part *keyPart, x *exchange.Exchange, rule int, 
 	return out
 }
 
-func address(b []byte, part *keyPart, tag byte) string {
+func address(b []byte, part *key.Part, tag key.Kind) string {
 	addr, ok := netip.AddrFromSlice(b)
 	if !ok {
 		return "no address"
 	}
-	bits := part.prefix
+	bits := part.Prefix()
 	if tag == tagMissing {
 		bits = fallbackPrefix
 	}

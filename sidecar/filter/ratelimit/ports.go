@@ -6,6 +6,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"weir.dev/weir/sidecar/filter/key"
 	"weir.dev/weir/sidecar/filter/limiter"
 )
 
@@ -47,12 +48,6 @@ type Leases interface {
 	Failed(key limiter.Key, ask limiter.Ask)
 	// Return takes back what Take has allowed.
 	Return(key limiter.Key, r *limiter.Rule)
-}
-
-// Tokens verifies the tokens of one provider. See jwt.Provider.
-type Tokens interface {
-	// Claim of the token in an Authorization field, now; nil: none that holds.
-	Claim(field []byte, claim string) []byte
 }
 
 // Outcome is what a limit said.
@@ -129,7 +124,7 @@ type Env struct {
 	Leases func(id string) Leases
 	// Tokens returns those of a provider, nil where there is none. It is needed with
 	// keys of claims.
-	Tokens func(provider string) Tokens
+	Tokens func(provider string) key.Tokens
 	// WouldDeny returns a shadow limit's count, the same for each call.
 	WouldDeny func(id string) *atomic.Uint64
 	// Peers is how many ready pods share the policy; 0 counts as 1.

@@ -5,7 +5,6 @@ package ratelimit
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"weir.dev/weir/api/snapshot"
@@ -122,19 +121,10 @@ func (spec *keySpec) keyOf(values []string) (limiter.Key, error) {
 	}
 	var buf []byte
 	for i, v := range values {
-		part := &spec.parts[i]
-		if v == "" || len(v) > maxString {
-			return limiter.Key{}, fmt.Errorf("key[%d] is empty or longer than %d bytes", i, maxString)
+		var err error
+		if buf, err = spec.parts[i].AppendGiven(buf, v); err != nil {
+			return limiter.Key{}, fmt.Errorf("key[%d] %w", i, err)
 		}
-		if part.tag != tagClientIP {
-			buf = appendPart(buf, part.tag, []byte(v))
-			continue
-		}
-		addr, err := netip.ParseAddr(v)
-		if err != nil {
-			return limiter.Key{}, fmt.Errorf("key[%d] %q is no address", i, v)
-		}
-		buf = appendAddr(buf, tagClientIP, addr, part.prefix)
 	}
 	return hash(buf), nil
 }

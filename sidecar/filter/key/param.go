@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ratelimit
+package key
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ const maxValue = 4096
 // is absurdly long.
 func appendQueryParam(buf, query []byte, name string) (out []byte, doubtful bool) {
 	n, seen := len(buf), 0
-	buf = append(buf, tagQueryParam, 0, 0, 0, 0)
+	buf = append(buf, byte(QueryParam), 0, 0, 0, 0)
 	for before := byte('&'); len(query) > 0; {
 		piece, after, rest := query, byte('&'), []byte(nil)
 		if end := bytes.IndexAny(query, "&;"); end >= 0 {
@@ -39,7 +39,7 @@ func appendQueryParam(buf, query []byte, name string) (out []byte, doubtful bool
 		}
 		query, before = rest, after
 	}
-	return closePart(buf, n), false
+	return closeValue(buf, n), false
 }
 
 func cutEquals(b []byte) (name, value []byte, found bool) {
@@ -125,7 +125,7 @@ func appendForm(buf, value []byte) (out []byte, ok bool) {
 // missing or empty. It is doubtful when it comes twice or is absurdly long.
 func appendCookie(buf, cookies []byte, name string) (out []byte, doubtful bool) {
 	n, seen := len(buf), 0
-	buf = append(buf, tagCookie, 0, 0, 0, 0)
+	buf = append(buf, byte(Cookie), 0, 0, 0, 0)
 	for len(cookies) > 0 {
 		pair, rest := cookies, []byte(nil)
 		if end := bytes.IndexByte(cookies, ';'); end >= 0 {
@@ -145,5 +145,5 @@ func appendCookie(buf, cookies []byte, name string) (out []byte, doubtful bool) 
 		}
 		buf = match.AppendDecoded(buf, value)
 	}
-	return closePart(buf, n), false
+	return closeValue(buf, n), false
 }

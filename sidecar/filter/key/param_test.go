@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ratelimit
+package key
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ func TestQueryParam(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, doubtful := appendQueryParam([]byte("x"), []byte(tc.query), "user")
-			check(t, got, tagQueryParam, tc.want, doubtful, tc.doubtful)
+			check(t, got, QueryParam, tc.want, doubtful, tc.doubtful)
 		})
 	}
 }
@@ -69,16 +69,16 @@ func TestCookie(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, doubtful := appendCookie([]byte("x"), []byte(tc.cookies), "sid")
-			check(t, got, tagCookie, tc.want, doubtful, tc.doubtful)
+			check(t, got, Cookie, tc.want, doubtful, tc.doubtful)
 		})
 	}
 }
 
-func check(t *testing.T, got []byte, tag byte, want string, doubtful, wantDoubtful bool) {
+func check(t *testing.T, got []byte, tag Kind, want string, doubtful, wantDoubtful bool) {
 	t.Helper()
 	whole := []byte("x")
 	if want != "" {
-		whole = appendPart(whole, tag, []byte(want))
+		whole = AppendValue(whole, tag, []byte(want))
 	}
 	if !bytes.Equal(got, whole) || doubtful != wantDoubtful {
 		t.Errorf("got %q, doubtful %v; want %q, %v", got, doubtful, whole, wantDoubtful)
@@ -106,7 +106,7 @@ func FuzzQueryParam(f *testing.F) {
 			if len(got) > 0 && !strings.Contains(query, ";") {
 				t.Fatalf("net/url reads nothing, got %q", got)
 			}
-		case len(want) > 1 || !bytes.Equal(got, appendPart(nil, tagQueryParam, []byte(want[0]))):
+		case len(want) > 1 || !bytes.Equal(got, AppendValue(nil, QueryParam, []byte(want[0]))):
 			t.Fatalf("net/url reads %q, got %q", want, got)
 		}
 	})
@@ -130,7 +130,7 @@ func FuzzCookie(f *testing.F) {
 			t.Fatalf("net/http reads %q, got nothing", all[0].Value)
 		}
 		if len(all) == 1 && !doubtful && plain.MatchString(cookies) && all[0].Value != "" &&
-			!bytes.Equal(got, appendPart(nil, tagCookie, []byte(all[0].Value))) {
+			!bytes.Equal(got, AppendValue(nil, Cookie, []byte(all[0].Value))) {
 			t.Fatalf("net/http reads %q, got %q", all[0].Value, got)
 		}
 	})
