@@ -15,36 +15,47 @@ const slack = 1e-3
 func (r *Rule) takeBucket(s *State, now int64, spend bool, want uint64) (d Decision, healed bool) {
 	t := r.Interval()
 	tau := float64(r.burst) * t
-	// Also where nothing is leased: pods that lease may share the bucket.
-	ceiling := tau + Reserve
-	level := math.Max(s.level-float64(now-s.at), 0)
-	if s.at < 0 {
-		level = 0
-	}
-	if level > ceiling {
-		level, healed = ceiling, true
-		s.at, s.level = now, ceiling
-	}
+	level, healed := r.settle(s, now)
 	need := float64(r.cost) * t
 	d = Decision{Allowed: level+need <= tau+slack}
 	if d.Allowed && spend {
 		level += need
 		s.at, s.level = now, level
 	}
-	d.Receipt = now + int64(level)
+	d.Receipt = now + int64(level+s.back)
 	d.Remaining = uint64(math.Max((tau-level+slack)/t, 0))
 	if d.Remaining < r.cost {
 		d.Retry = max(1, int64(math.Ceil(level+need-tau-slack)))
 	}
 	d.Reset = int64(math.Ceil(level))
 	if spend && r.leased && want > 0 {
-		if room := math.Floor((ceiling-level)/t + 1e-6); room >= 1 {
+		if room := math.Floor((tau+Reserve-level)/t + 1e-6); room >= 1 {
 			d.Lease = Lease{N: uint64(min(float64(want), math.Ceil(room/2))), Level: int64(math.Ceil(level * 1000))}
 			level += float64(d.Lease.N) * t
 			s.at, s.level, healed = now, level, true
 		}
 	}
 	return d, healed
+}
+
+// settle returns the debt at the time now, never more than there can be.
+func (r *Rule) settle(s *State, now int64) (level float64, healed bool) {
+	// The Reserve also where nothing is leased: pods that lease may share the bucket.
+	ceiling := float64(r.burst)*r.Interval() + Reserve + float64(r.Debt())
+	if s.at >= 0 {
+		level = math.Max(s.level-float64(now-s.at), 0)
+	}
+	if !r.postpaid || s.at < 0 || float64(now-s.at) >= s.level+s.back {
+		s.back = 0
+	}
+	if level > ceiling {
+		if r.postpaid {
+			s.back += level - ceiling
+		}
+		level, healed = ceiling, true
+		s.at, s.level = now, ceiling
+	}
+	return level, healed
 }
 
 // refundBucket lowers the debt only while the bucket cannot have been whole since

@@ -41,6 +41,7 @@ type Rule struct {
 	cost      uint64
 	calendar  *Calendar // FixedWindow only; window is that of its longest period
 	leased    bool      // TokenBucket only
+	postpaid  bool
 }
 
 // NewRule checks and makes a rule, under which a request costs 1. The burst counts
@@ -165,6 +166,9 @@ type State struct {
 	at int64
 	// level is a bucket's debt in µs: tat - at.
 	level float64
+	// back is what a bucket that is paid for later was given back, in µs, while
+	// receipts of before can still be used, see Rule.Postpaid.
+	back float64
 	// count of a fixed window, or of requests in progress.
 	count uint64
 	// until is when a fixed window ends; of a penalty's state when the ban does, 0
@@ -212,11 +216,32 @@ func (r *Rule) Refund(s *State, now, receipt int64) {
 	case SlidingWindow:
 		r.refundSliding(s, receipt)
 	case TokenBucket:
+		if r.postpaid {
+			r.giveBack(s, now, receipt)
+			return
+		}
 		r.refundBucket(s, now, receipt)
 	case Concurrency:
 		s.count -= min(s.count, 1)
 	default:
 		r.refundFixed(s, receipt)
+	}
+}
+
+// Debit counts n units more of requests that were let through, whether there is room
+// for them or not. Times before Epoch count as it.
+func (r *Rule) Debit(s *State, now int64, n uint64) {
+	now = max(now, 0)
+	if s.algorithm != r.algorithm {
+		*s = State{algorithm: r.algorithm, at: -1}
+	}
+	switch r.algorithm {
+	case SlidingWindow:
+		r.debitSliding(s, now, n)
+	case TokenBucket:
+		r.debitBucket(s, now, n)
+	case FixedWindow:
+		r.debitFixed(s, now, n)
 	}
 }
 
@@ -226,7 +251,7 @@ func (s *State) Expired(now int64) bool {
 	case SlidingWindow:
 		return now/max(s.unit, 1) > s.at+Slots
 	case TokenBucket:
-		return float64(now-s.at) >= s.level
+		return float64(now-s.at) >= s.life()
 	case FixedWindow:
 		return now >= s.until
 	case Concurrency:

@@ -84,10 +84,18 @@ func (s *State) slide(j, width int64) (healed bool) {
 	return healed
 }
 
+func (r *Rule) debitSliding(s *State, now int64, n uint64) {
+	width := r.window / Slots
+	j := now / width
+	s.slide(j, width)
+	p := &s.counts[j%(Slots+1)]
+	*p = uint32(min(uint64(*p)+n, 1<<32-1))
+}
+
 func (r *Rule) refundSliding(s *State, slot int64) {
 	if s.unit != r.window/Slots || slot > s.at || slot < s.at-Slots {
 		return
 	}
 	p := &s.counts[slot%(Slots+1)]
-	*p -= min(*p, uint32(r.cost))
+	*p -= uint32(min(uint64(*p), r.cost))
 }
