@@ -128,6 +128,7 @@ func (x *Exchange) Fields(yield func(name string, value []byte) bool) { x.fields
 
 // Deny makes the proxy answer with d; a filter returns Respond after it.
 func (x *Exchange) Deny(d Denial) {
+	x.reply = nil
 	x.Denial = d
 	x.Status = d.Status
 }

@@ -15,12 +15,7 @@ import (
 // another request or ends.
 func (t *txn) answer(d exchange.Denial) {
 	t.x.Denial = d
-	if d.Close || t.s.Draining() {
-		t.close = true
-	}
-	if !t.close && !t.body.ended && (t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger || !t.discardSmall()) {
-		t.close = true
-	}
+	t.decideClose(d.Close)
 	t.doc = rules.AppendProblem(t.doc[:0], &d)
 	w := appendStatus(t.w[:0], d.Status)
 	w = append(w, "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: "...)
@@ -44,6 +39,22 @@ func (t *txn) answer(d exchange.Denial) {
 		t.close, t.sent, t.aborted = true, 0, abortedClientGone
 		return
 	}
+	t.afterAnswer()
+}
+
+// decideClose decides, before an answer of Weir's, whether the connection goes on
+// after it: not where the next request cannot be found.
+func (t *txn) decideClose(must bool) {
+	if must || t.s.Draining() {
+		t.close = true
+	}
+	if !t.close && !t.body.ended && (t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger || !t.discardSmall()) {
+		t.close = true
+	}
+}
+
+// afterAnswer makes the connection ready for the next request, or for its end.
+func (t *txn) afterAnswer() {
 	if t.close {
 		t.linger = t.linger || !t.body.ended
 		return

@@ -40,5 +40,17 @@ func (t *txn) ExtendRead(until time.Time) { _ = t.c.nc.SetReadDeadline(until) }
 // ExtendWrite moves the deadline of writing to the client.
 func (t *txn) ExtendWrite(until time.Time) { _ = t.c.nc.SetWriteDeadline(until) }
 
-// Gone reports whether the client has closed or reset the connection.
-func (t *txn) Gone() bool { return t.c.clientGone() }
+// Gone reports whether nobody waits for the response any more: the client has closed
+// or reset the connection, and no recorder wants what it does not.
+func (t *txn) Gone() bool {
+	if t.until.IsZero() {
+		if !t.c.clientGone() {
+			return false
+		}
+		if !t.x.Record {
+			return true
+		}
+		t.recordOn()
+	}
+	return !t.x.Record || t.s.ctx.Err() != nil || !time.Now().Before(t.until)
+}

@@ -5,6 +5,7 @@ package http
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
@@ -38,6 +39,18 @@ func abortedBy(body error) string {
 	return abortedClientGone
 }
 
+func (l *Leg) overdue() Failure {
+	return Failure{UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
+		"The application did not answer within "+l.timeout.String()+"; whether it has processed the request is not known."), string(UpstreamTimeout)}
+}
+
+// Await goes on waiting for the response, for that long, after Receive has returned
+// ErrNoResponse, and says what the client is to be told. Receive is to be called again.
+func (l *Leg) Await(more time.Duration) Failure {
+	l.late = time.Now().Add(more)
+	return l.overdue()
+}
+
 // Fail ends the leg after an error of Send or Receive and says what it means.
 func (l *Leg) Fail(err error) Failure {
 	l.reusable = false
@@ -56,8 +69,7 @@ func (l *Leg) Fail(err error) Failure {
 	case errors.Is(err, ErrClientGone), body != nil:
 		return Failure{Aborted: abortedClientGone}
 	case errors.Is(err, ErrNoResponse):
-		f = Failure{Reason: UpstreamTimeout, Denial: rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
-			"The application did not answer within "+l.timeout.String()+"; whether it has processed the request is not known.")}
+		f = l.overdue()
 	case errors.Is(err, ErrInvalidResponse) || isTooLong(err):
 		f = Failure{Reason: UpstreamInvalid, Denial: rules.Problem(http.StatusBadGateway, rules.ProblemUpstreamInvalid, "Invalid Upstream Response",
 			"The application's response is not HTTP/1.1, or its head is too long.")}

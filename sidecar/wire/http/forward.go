@@ -4,6 +4,7 @@ package http
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,7 +21,7 @@ func (t *txn) forward() exchange.Outcome {
 		Head: t.out, Method: t.target.method,
 		Whole: t.body.ended, Chunked: t.body.framing == chunked, Upgrade: t.upgrade != nil,
 	}
-	if t.port != nil {
+	if r.Timeout = t.x.Timeout; r.Timeout <= 0 && t.port != nil {
 		r.Timeout = t.port.ResponseTimeout(t.x.Path)
 	}
 	if err := l.send(t, t.c.pool, &r); err != nil {
@@ -54,6 +55,7 @@ func (t *txn) appendRequest(b []byte) []byte {
 	lastFor, proto, host := t.forwardedFields()
 	parent := t.x.Trace.Parent
 	begins := len(parent) > 0 && t.x.Trace.ParentID == [8]byte{}
+	sets := t.x.HasUpstream()
 	for i := range t.head.fields {
 		f := &t.head.fields[i]
 		if f.drop || rules.HopByHop(f.name, f.value) {
@@ -66,10 +68,12 @@ func (t *txn) appendRequest(b []byte) []byte {
 		case len(f.name) == len("content-length") && rules.EqualFold(f.name, "content-length"),
 			len(f.name) == len("transfer-encoding") && rules.EqualFold(f.name, "transfer-encoding"):
 			b = t.appendFraming(b, f.name)
-		case len(f.name) == len("expect") && rules.EqualFold(f.name, "expect") && t.x.Body != nil:
-			// The body has come; nobody waits for 100 Continue.
+		case len(f.name) == len("expect") && rules.EqualFold(f.name, "expect") && (t.buffered || len(t.whole) > 0):
+			// The body has come, or is on its way; nobody waits for 100 Continue.
 		case len(parent) > 0 && rules.EqualFold(f.name, "traceparent"), begins && rules.EqualFold(f.name, "tracestate"):
 			// Weir's own takes its place.
+		case sets && t.x.SetsUpstream(f.name):
+			// A filter's takes its place.
 		case i == lastFor:
 			b = append(b, f.name...)
 			b = append(b, ": "...)
@@ -97,8 +101,25 @@ func (t *txn) appendRequest(b []byte) []byte {
 	if !proto {
 		b = append(b, "X-Forwarded-Proto: http\r\n"...)
 	}
+	if sets {
+		b = t.appendUpstream(b)
+	}
 	b = append(b, "\r\n"...)
 	return t.appendBody(b)
+}
+
+// appendUpstream appends what filters have set for the application.
+func (t *txn) appendUpstream(b []byte) []byte {
+	t.x.Upstream(func(name string, value []byte) bool {
+		if len(value) > 0 {
+			b = append(b, name...)
+			b = append(b, ": "...)
+			b = append(b, value...)
+			b = append(b, "\r\n"...)
+		}
+		return true
+	})
+	return b
 }
 
 // forwardedFields finds the last X-Forwarded-For, -1 when there is none, and
@@ -127,13 +148,13 @@ func (t *txn) forwardedFields() (lastFor int, proto, host bool) {
 // appendFraming writes the framing field anew, with the name as it was spelt.
 func (t *txn) appendFraming(b, name []byte) []byte {
 	switch {
-	case t.x.Body != nil && t.body.framing == chunked && !t.body.hasTrailers():
+	case t.buffered && t.body.framing == chunked && !t.body.hasTrailers():
 		b = append(b, "Content-Length: "...)
-		b = strconv.AppendInt(b, int64(len(t.x.Body)), 10)
-	case t.x.Body != nil && t.body.framing == fixedLength:
+		b = strconv.AppendInt(b, int64(len(t.whole)), 10)
+	case t.buffered && t.body.framing == fixedLength:
 		b = append(b, name...)
 		b = append(b, ": "...)
-		b = strconv.AppendInt(b, int64(len(t.x.Body)), 10)
+		b = strconv.AppendInt(b, int64(len(t.whole)), 10)
 	case t.body.framing == chunked:
 		b = append(b, name...)
 		b = append(b, ": chunked"...)
@@ -147,12 +168,16 @@ func (t *txn) appendFraming(b, name []byte) []byte {
 
 // appendBody appends the body when a filter has read it or all of it has come.
 func (t *txn) appendBody(b []byte) []byte {
-	if whole := t.x.Body; whole != nil {
-		if !t.body.hasTrailers() {
-			return append(b, whole...)
+	if t.buffered && !t.body.hasTrailers() {
+		return append(b, t.whole...)
+	}
+	if t.buffered || len(t.whole) > 0 {
+		// What was longer than a filter takes is chunked: else none of it was read.
+		if len(t.whole) > 0 {
+			b = appendChunk(b, t.whole)
 		}
-		if len(whole) > 0 {
-			b = appendChunk(b, whole)
+		if !t.body.ended {
+			return b
 		}
 		b = append(b, lastChunk...)
 		return t.AppendTrailers(b)
@@ -174,15 +199,24 @@ func (t *txn) appendBody(b []byte) []byte {
 func (t *txn) AppendTrailers(b []byte) []byte {
 	from := len(b)
 	b = t.body.appendTrailers(b)
-	if t.port == nil || t.port.Identity == nil || len(t.port.Identity.Headers) == 0 || t.port.Identity.Trusts(t.c.peer) {
+	id := t.identity()
+	if id != nil && (len(id.Headers) == 0 || id.Trusts(t.c.peer)) {
+		id = nil
+	}
+	if id == nil && !t.x.HasUpstream() {
 		return b
 	}
+	return dropLines(b, from, func(name []byte) bool { return rules.IsIdentity(name, id) || t.x.SetsUpstream(name) })
+}
+
+// dropLines takes away the field lines of b[from:] that drop names.
+func dropLines(b []byte, from int, drop func(name []byte) bool) []byte {
 	kept, rest := b[:from], b[from:]
 	for len(rest) > 0 {
 		n := bytes.IndexByte(rest, '\n') + 1
 		line := rest[:n]
 		rest = rest[n:]
-		if colon := bytes.IndexByte(line, ':'); colon < 0 || !rules.IsIdentity(line[:colon], t.identity()) {
+		if colon := bytes.IndexByte(line, ':'); colon < 0 || !drop(line[:colon]) {
 			kept = append(kept, line...)
 		}
 	}
@@ -202,6 +236,9 @@ func (t *txn) relay() exchange.Outcome {
 	for {
 		status, err := l.Receive()
 		if err != nil {
+			if t.x.Record && errors.Is(err, ErrNoResponse) && t.overdue() {
+				continue
+			}
 			t.fail(err)
 			return exchange.SentNoReply
 		}
@@ -211,17 +248,21 @@ func (t *txn) relay() exchange.Outcome {
 		if status == http.StatusSwitchingProtocols {
 			return t.switchProtocols()
 		}
-		if !t.http10 && !t.flush(t.appendInterim(t.w[:0])) {
+		if t.http10 || t.deaf || t.flush(t.appendInterim(t.w[:0])) {
+			continue
+		}
+		if t.hangUp(); !t.x.Record {
 			l.Break()
-			t.close = true
-			t.aborted = abortedClientGone
 			return exchange.SentNoReply
 		}
 	}
 	if t.observing {
 		t.upstream = time.Since(l.start)
 	}
-	t.x.Status = l.status
+	t.x.Status, t.x.Response = l.status, (*response)(l)
+	if t.x.Record {
+		return t.relayRecorded()
+	}
 	t.chain.ResponseHead(&t.x)
 	return t.relayFinal()
 }
@@ -233,6 +274,9 @@ func (t *txn) fail(err error) {
 	f := l.Fail(err)
 	if moved {
 		t.c.resetDeadlines()
+	}
+	if !t.answered.IsZero() {
+		return
 	}
 	t.aborted = f.Aborted
 	if f.Reason != "" {

@@ -22,10 +22,14 @@ func (t *txn) observed(outcome exchange.Outcome) {
 		return
 	}
 	t.observing = false
+	end := t.answered
+	if end.IsZero() {
+		end = time.Now()
+	}
 	t.record = exchange.Record{
 		Status: t.status, GRPCStatus: -1, Outcome: outcome,
 		RequestBytes: t.body.size, ResponseBytes: t.sent,
-		Upstream: t.upstream, Duration: time.Since(t.x.Start), Aborted: t.aborted,
+		Upstream: t.upstream, Duration: end.Sub(t.x.Start), Aborted: t.aborted,
 	}
 	t.observer.Done(&t.x, &t.record)
 }

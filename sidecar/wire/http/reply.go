@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 
+	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
 )
 
@@ -162,6 +163,37 @@ func (l *Leg) Trailers(yield func(name, value []byte) bool) {
 	for i := range l.body.trailers.head.fields {
 		f := &l.body.trailers.head.fields[i]
 		if !yield(f.name, f.value) {
+			return
+		}
+	}
+}
+
+// response is a Leg's response as filters see it, from the head of the final one
+// until the next Send.
+type response Leg
+
+// Response returns the response as filters see it, once Receive has returned its
+// status, until the next Send.
+func (l *Leg) Response() exchange.ResponseHeaders { return (*response)(l) }
+
+// Header implements exchange.Headers.
+func (r *response) Header(name string) (value []byte, count int) { return r.head.Header(name) }
+
+// Each implements exchange.ResponseHeaders.
+func (r *response) Each(yield func(name, value []byte) bool) {
+	(*Leg)(r).Fields(func(name, value []byte) bool {
+		return rules.EqualFold(name, "transfer-encoding") || yield(name, value)
+	})
+}
+
+// Trailers implements exchange.ResponseHeaders.
+func (r *response) Trailers(yield func(name, value []byte) bool) {
+	t := &r.body.trailers
+	if !r.body.ended || len(t.section) == 0 {
+		return
+	}
+	for i := range t.head.fields {
+		if f := &t.head.fields[i]; !yield(f.name, f.value) {
 			return
 		}
 	}

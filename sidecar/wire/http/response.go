@@ -68,7 +68,7 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 	w = append(w, l.head.line[len("HTTP/1.1"):]...)
 	w = append(w, "\r\n"...)
 	listed := connectionLists(&l.head)
-	framed := false
+	framed, hides := false, t.x.Hides()
 	for i := range l.head.fields {
 		f := &l.head.fields[i]
 		if rules.HopByHop(f.name, f.value) || rules.Listed(listed, f.name, t.identity()) {
@@ -97,6 +97,9 @@ func (t *txn) appendResponseHead(w []byte, out framing) []byte {
 			case out != noBody || l.status == 204 || t.http10:
 				continue
 			}
+		}
+		if hides && t.x.HidesResponse(f.name) {
+			continue
 		}
 		w = appendField(w, f)
 	}
@@ -133,13 +136,23 @@ func (t *txn) relayBody(w []byte, out framing) exchange.Outcome {
 		}
 	}
 	if out == chunked {
-		w = append(w, lastChunk...)
-		w = l.body.appendTrailers(w)
+		w = t.appendLastChunk(w)
 	}
 	if !t.flush(w) {
 		return t.broken(ErrClientGone)
 	}
 	return exchange.Replied
+}
+
+// appendLastChunk appends the last chunk and the trailers.
+func (t *txn) appendLastChunk(w []byte) []byte {
+	w = append(w, lastChunk...)
+	from := len(w)
+	w = t.up.body.appendTrailers(w)
+	if t.x.Hides() {
+		w = dropLines(w, from, t.x.HidesResponse)
+	}
+	return w
 }
 
 // readBody appends the next piece of the body to w, framed.
@@ -184,6 +197,9 @@ func (t *txn) broken(err error) exchange.Outcome {
 	l := &t.up
 	l.reusable = false
 	t.close, t.linger = true, false
+	if !t.answered.IsZero() {
+		return exchange.Aborted
+	}
 	t.aborted = abortedClientGone
 	if !errors.Is(err, ErrClientGone) {
 		if l.pump.failed.Load() {
@@ -194,13 +210,18 @@ func (t *txn) broken(err error) exchange.Outcome {
 			t.s.cfg.Metrics.UpstreamError(t.c.target.Port, UpstreamAborted)
 			t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
 		}
-		if tc, ok := t.c.nc.(*net.TCPConn); ok && t.http10 {
-			// The end of the connection is the end of the body: reset it.
-			_ = tc.SetLinger(0)
-		}
+		t.resetHTTP10()
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		l.body.ended = false
 	}
 	return exchange.Aborted
+}
+
+// resetHTTP10 makes the end of the connection a reset, where it would be the end of
+// the body.
+func (t *txn) resetHTTP10() {
+	if tc, ok := t.c.nc.(*net.TCPConn); ok && t.http10 {
+		_ = tc.SetLinger(0)
+	}
 }

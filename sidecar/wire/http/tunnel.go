@@ -69,6 +69,8 @@ func (t *txn) switchProtocols() exchange.Outcome {
 		t.upstream = time.Since(l.start)
 	}
 	t.close, t.status, t.x.Status = true, l.status, l.status
+	// What follows is no response, so nobody records it.
+	t.x.Response, t.x.Record = (*response)(l), false
 	t.chain.ResponseHead(&t.x)
 	w := t.appendSwitching(t.w[:0])
 	up, read := l.Hijack()
@@ -94,7 +96,8 @@ func (t *txn) appendSwitching(w []byte) []byte {
 		switch {
 		case rules.EqualFold(f.name, "upgrade"):
 			w = appendUpgrade(w, f)
-		case rules.HopByHop(f.name, f.value), rules.EqualFold(f.name, "content-length"), rules.EqualFold(f.name, "transfer-encoding"):
+		case rules.HopByHop(f.name, f.value), rules.EqualFold(f.name, "content-length"), rules.EqualFold(f.name, "transfer-encoding"),
+			t.x.HidesResponse(f.name):
 		default:
 			w = appendField(w, f)
 		}

@@ -4,7 +4,6 @@ package http
 
 import (
 	"bufio"
-	"net/http"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -28,8 +27,9 @@ type txn struct {
 	paths    rules.Paths
 	xff, fwd [][]byte
 	body     body
-	// whole is the body, once a filter has asked for it.
+	// whole is what filters have asked for of the body: all of it where buffered.
 	whole    []byte
+	buffered bool
 	reserved int64
 
 	x        exchange.Exchange
@@ -69,6 +69,12 @@ type txn struct {
 	upstream time.Duration
 	// ending: filters are being told the outcome.
 	ending bool
+	// deaf: nothing more goes to the client, which has gone or, where answered says
+	// when, was told that the application is late.
+	deaf     bool
+	answered time.Time
+	// until bounds the wait for what only recorders want; zero while a client is there.
+	until time.Time
 
 	// out is what goes to the application, w what goes to the client.
 	out, w, doc []byte
@@ -160,6 +166,7 @@ func (t *txn) begin() {
 	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
 	t.chain, t.maxBody, t.observer = nil, 0, nil
 	t.sent, t.upstream, t.observing, t.counted = 0, 0, false, false
+	t.buffered, t.deaf, t.answered, t.until = false, false, time.Time{}, time.Time{}
 	x := &t.x
 	x.Reset()
 	if t.port != nil {
@@ -188,7 +195,7 @@ func (t *txn) end() {
 		t.reserved = 0
 	}
 	t.whole = t.whole[:0]
-	t.x.Body, t.x.Request, t.x.Context = nil, nil, nil
+	t.x.Body, t.x.Request, t.x.Response, t.x.Context = nil, nil, nil, nil
 	t.port, t.chain, t.observer = nil, nil, nil
 }
 
@@ -198,7 +205,7 @@ func (t *txn) end() {
 func (t *txn) run() exchange.Outcome {
 	outcome := exchange.NotSent
 	if t.filter() == exchange.Respond {
-		t.answerDenial()
+		t.answerFilter()
 	} else {
 		outcome = t.forward()
 	}
@@ -214,18 +221,31 @@ func (t *txn) filter() exchange.Verdict {
 	x := &t.x
 	verdict := t.chain.Head(x, &t.progress)
 	for verdict == exchange.NeedBody {
-		d, ok := t.buffer(t.chain.MaxBody(&t.progress))
-		if !ok {
-			x.Deny(d)
-			return exchange.Respond
+		d, oversize, ok := t.buffer(t.chain.MaxBody(&t.progress))
+		if ok {
+			verdict = t.chain.Body(x, &t.progress)
+			continue
 		}
-		verdict = t.chain.Body(x, &t.progress)
+		if oversize {
+			if v, asked := t.chain.Oversize(x, &t.progress); asked {
+				verdict = v
+				continue
+			}
+		}
+		x.Deny(d)
+		return exchange.Respond
 	}
 	return verdict
 }
 
 //go:noinline
-func (t *txn) answerDenial() { t.answer(t.x.Denial) }
+func (t *txn) answerFilter() {
+	if r := t.x.Reply(); r != nil {
+		t.answerReply(r)
+		return
+	}
+	t.answer(t.x.Denial)
+}
 
 // abandon gives back what a request held that ended in a panic. The txn is not
 // used again.
@@ -265,110 +285,4 @@ func (t *txn) skipEmptyLine() {
 	if b, _ := t.br.Peek(2); b[0] == '\r' && b[1] == '\n' {
 		_, _ = t.br.Discard(2)
 	}
-}
-
-// buffer reads the whole body for a filter.
-func (t *txn) buffer(limit int) (exchange.Denial, bool) {
-	if t.x.Body != nil {
-		if len(t.whole) > limit {
-			return rules.TooLarge(limit), false
-		}
-		return exchange.Denial{}, true
-	}
-	if t.maxBody > 0 && int64(limit) > t.maxBody {
-		limit = int(t.maxBody)
-	}
-	if t.body.framing == fixedLength && t.body.left > int64(limit) {
-		return rules.TooLarge(limit), false
-	}
-	if t.expects100 {
-		if !t.flush(append(t.w, "HTTP/1.1 100 Continue\r\n\r\n"...)) {
-			return rules.Malformed("The connection ended before the body."), false
-		}
-		t.expects100 = false
-	}
-	stall, last, waits := t.s.Settings().Stall, time.Time{}, !t.body.inBuffer()
-	if waits {
-		defer t.c.resetDeadlines()
-	}
-	for !t.body.ended {
-		if now := time.Now(); waits && now.Sub(last) > stall/4 {
-			last = now
-			_ = t.c.nc.SetReadDeadline(now.Add(stall))
-		}
-		if d, ok := t.grow(limit); !ok {
-			return d, false
-		}
-		n, err := t.body.Read(t.whole[len(t.whole):cap(t.whole)])
-		t.whole = t.whole[:len(t.whole)+n]
-		if len(t.whole) > limit {
-			return rules.TooLarge(limit), false
-		}
-		if err != nil && !t.body.ended {
-			return rules.Malformed("The body ends before its end, or a chunk of it is malformed."), false
-		}
-	}
-	if t.whole == nil {
-		t.whole = []byte{}
-	}
-	t.x.Body = t.whole
-	return exchange.Denial{}, true
-}
-
-// grow makes room in t.whole, doubling it, within what all requests together may
-// hold.
-func (t *txn) grow(limit int) (exchange.Denial, bool) {
-	if int64(len(t.whole)) < t.reserved && len(t.whole) < cap(t.whole) {
-		return exchange.Denial{}, true
-	}
-	size := max(2*int64(len(t.whole)), 4096)
-	if t.body.framing == fixedLength {
-		size = int64(len(t.whole)) + t.body.left
-	}
-	size = min(size, int64(limit)+1)
-	if size > t.reserved {
-		if !t.s.reserve(size - t.reserved) {
-			d := rules.Problem(http.StatusServiceUnavailable, rules.ProblemBuffersFull, "Buffers Full",
-				"A policy needs the body of this request, and the bodies of other requests fill the memory that is set aside for them; retry in 1 s.")
-			d.RetryAfter = time.Second
-			return d, false
-		}
-		t.reserved = size
-	}
-	if int64(cap(t.whole)) < size {
-		t.whole = append(make([]byte, 0, size), t.whole...)
-	}
-	return exchange.Denial{}, true
-}
-
-// discard reads what is left of a request that was answered without it, so that
-// the next can be read. It reports false when that is not worth it.
-func (t *txn) discard() bool {
-	if t.body.ended {
-		return true
-	}
-	if t.expects100 || t.body.framing == fixedLength && t.body.left > maxLinger {
-		return false
-	}
-	if t.body.inBuffer() {
-		n, _ := t.br.Discard(int(t.body.left))
-		t.body.skip(n)
-		return true
-	}
-	_ = t.c.nc.SetReadDeadline(time.Now().Add(time.Second))
-	defer t.c.resetDeadlines()
-	if cap(t.out) < 4096 {
-		t.out = make([]byte, 0, 4096)
-	}
-	for n := 0; n <= maxLinger; {
-		k, err := t.body.Read(t.out[:4096])
-		n += k
-		if t.body.ended {
-			return true
-		}
-		if err != nil {
-			return false
-		}
-	}
-	return false
 }
