@@ -135,13 +135,13 @@ func (x *Exchange) Deny(d Denial) {
 
 // SetUpstream makes the application get a field of this name, lower case, with this
 // value, in place of those the client sent under it, as trailers too. An empty value:
-// none of that name. The bytes are copied; those that no field may hold, CR, LF and
-// NUL, become spaces (RFC 9110 section 5.5). For use in Head and Body.
+// none of that name. The bytes are copied; control characters, which no field may
+// hold, become spaces (RFC 9110 section 5.5). For use in Head and Body.
 func (x *Exchange) SetUpstream(name string, value []byte) {
 	from := len(x.upstream.values)
 	x.upstream.add(name, value)
 	for i, c := range x.upstream.values[from:] {
-		if c == '\r' || c == '\n' || c == 0 {
+		if c < ' ' && c != '\t' || c == 0x7F {
 			x.upstream.values[from+i] = ' '
 		}
 	}

@@ -46,6 +46,10 @@ type body struct {
 	keep atomic.Bool
 	kept []byte
 	over bool
+	// resumed: the beginning was read for a filter, and prefix is what of it is still to
+	// be read again.
+	resumed bool
+	prefix  []byte
 	// trailer is filled when the body ends, nil where none was announced.
 	trailer http.Header
 	// onEnd, if not nil, is called once when the body has been read.
@@ -57,6 +61,11 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	if err := b.failed.Load(); err != nil {
 		return 0, *err
+	}
+	if len(b.prefix) > 0 {
+		n := copy(p, b.prefix)
+		b.prefix = b.prefix[n:]
+		return n, nil
 	}
 	if b.ended.Load() {
 		return 0, io.EOF

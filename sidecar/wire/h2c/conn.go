@@ -26,7 +26,9 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams int
-	closed  bool
+	// late of them have been answered, and wait for the application still.
+	late   int
+	closed bool
 	// idle ends the connection after so long without a stream. net/http's own
 	// timer would be set anew by streams that end with the connection, and keep
 	// the memory of both for as long.
@@ -117,6 +119,24 @@ func (c *conn) leave() {
 		c.idle.Reset(wait)
 	}
 	c.checkEnded()
+}
+
+// enterLate begins the wait for a response whose client was answered. There are as
+// many at once as there may be streams, which those are none of any more.
+func (c *conn) enterLate() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late == maxStreams {
+		return false
+	}
+	c.late++
+	return true
+}
+
+func (c *conn) leaveLate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late--
 }
 
 // listener hands connections to a net/http server that were accepted elsewhere.

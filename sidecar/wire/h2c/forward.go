@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -45,20 +44,30 @@ const goAway = "http2: Transport received Server's graceful shutdown GOAWAY"
 // forward sends the request to the application and its response to the client.
 func (t *stream) forward() exchange.Outcome {
 	t.announce()
-	if t.x.Body != nil {
+	switch {
+	case t.buffered:
 		t.body.fillTrailer()
-	} else if t.r.ContentLength == 0 && !t.empty() {
+	case t.r.ContentLength == 0 && !t.empty():
 		return exchange.NotSent
+	case len(t.whole) > 0:
+		// Longer than a filter takes. What sends it may live longer than the stream.
+		t.body.resumed, t.body.prefix, t.whole = true, t.whole, nil
+		if t.body.ended.Load() {
+			t.body.fillTrailer()
+		}
 	}
-	if t.translated {
+	switch {
+	case t.translated:
 		return t.translate()
+	case t.x.Record:
+		return t.forwardRecorded()
 	}
 	ctx, cancel := context.WithCancelCause(t.r.Context())
 	defer cancel(nil)
 	var head, call timers
 	defer head.stop()
 	defer call.stop()
-	t.bound(&head, &call, cancel)
+	t.bound(&head, &call, cancel, func() { cancel(errNoAnswer) })
 	// net/http may call what it was given after the stream has ended.
 	in, body := &interim{t: t}, t.body
 	req := t.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -82,20 +91,25 @@ func (t *stream) forward() exchange.Outcome {
 	return t.relay(ctx, resp)
 }
 
-// bound ends the request when the application takes longer than the port allows
-// for the head of its response, or the call for all of it.
-func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc) {
+// timeout is how long the application may take; 0: no bound.
+func (t *stream) timeout() time.Duration {
+	if t.x.Timeout > 0 || t.port == nil {
+		return t.x.Timeout
+	}
+	return t.port.ResponseTimeout(t.x.Path)
+}
+
+// bound ends the request when the call takes longer than it may, and calls late when
+// the application takes longer than it may for the head of its response.
+func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc, late func()) {
 	if v := t.r.Header["Grpc-Timeout"]; t.grpc && len(v) == 1 {
 		if d, ok := parseTimeout(v[0]); ok && d < longest {
 			t.deadline = t.start.Add(d)
 			call.add(d+deadlineSlack-time.Since(t.start), func() { cancel(errDeadline) })
 		}
 	}
-	if t.port == nil {
-		return
-	}
-	if d := t.port.ResponseTimeout(t.x.Path); d > 0 {
-		begin := func() { head.add(d, func() { cancel(errNoAnswer) }) }
+	if d := t.timeout(); d > 0 {
+		begin := func() { head.add(d, late) }
 		if t.body.ended.Load() || t.r.ContentLength == 0 {
 			begin()
 		} else {
@@ -114,6 +128,7 @@ func (t *stream) request(ctx context.Context) *http.Request {
 		}
 	}
 	t.addOwn(h)
+	t.setUpstream(h)
 	if _, ok := h["User-Agent"]; !ok {
 		// Else net/http names itself.
 		h["User-Agent"] = nil
@@ -131,7 +146,7 @@ func (t *stream) request(ctx context.Context) *http.Request {
 	}).WithContext(ctx)
 	req.Trailer = t.body.trailer
 	switch {
-	case t.x.Body != nil:
+	case t.buffered:
 	case r.ContentLength != 0:
 		req.Body = t.body
 	case req.Trailer != nil:
@@ -144,7 +159,7 @@ func (t *stream) request(ctx context.Context) *http.Request {
 // announce names the trailers that may come.
 func (t *stream) announce() {
 	for name := range t.r.Trailer {
-		if rules.HeadOnly(bytesOf(name)) {
+		if rules.HeadOnly(bytesOf(name)) || t.x.SetsUpstream(bytesOf(name)) {
 			continue
 		}
 		if t.body.trailer == nil {
@@ -216,7 +231,7 @@ func (t *stream) roundTrip(req *http.Request) (*http.Response, exchange.Outcome,
 			}
 			return nil, exchange.NotSent, err
 		}
-		if t.x.Body == nil {
+		if !t.buffered {
 			t.body.keep.Store(true)
 		}
 		t.body.sending.Store(false)
@@ -252,8 +267,9 @@ func (t *stream) lost(ctx context.Context, err error) exchange.Outcome {
 // rewind puts the body at its beginning.
 func (t *stream) rewind(req *http.Request) {
 	switch {
-	case t.x.Body != nil:
-		req.Body = io.NopCloser(bytes.NewReader(t.x.Body))
+	case t.buffered:
+		req.Body = io.NopCloser(bytes.NewReader(t.whole))
+	case t.body.resumed:
 	case t.body.ended.Load():
 		req.Body = io.NopCloser(bytes.NewReader(t.body.kept))
 	}
@@ -261,7 +277,7 @@ func (t *stream) rewind(req *http.Request) {
 
 // again reports whether the body can be sent once more.
 func (t *stream) again() bool {
-	return t.x.Body != nil || t.r.ContentLength == 0 || !t.body.begun.Load() || t.body.ended.Load() && !t.body.over
+	return t.buffered || t.r.ContentLength == 0 || !t.body.resumed && (!t.body.begun.Load() || t.body.ended.Load() && !t.body.over)
 }
 
 // unreachable is why there is no connection to the application.
@@ -269,6 +285,9 @@ type unreachable struct{ error }
 
 // noResponse answers for an application that gave no response.
 func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange.Outcome {
+	if t.deaf {
+		return outcome
+	}
 	if t.r.Context().Err() != nil {
 		// Nobody is there to be answered.
 		t.record.Aborted = abortedClientGone
@@ -288,8 +307,7 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 		reason, d = wirehttp.UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
 			"The application did not answer within the call's own timeout; whether it has processed the call is not known.")
 	case errors.Is(cause, errNoAnswer):
-		reason, d = wirehttp.UpstreamTimeout, rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
-			"The application did not answer within "+t.port.ResponseTimeout(t.x.Path).String()+"; whether it has processed the request is not known.")
+		reason, d = wirehttp.UpstreamTimeout, t.overdue()
 	case errors.As(err, &gone) && errors.Is(gone.error, errStranger):
 		reason, d = wirehttp.UpstreamUnreachable, rules.Problem(http.StatusBadGateway, rules.ProblemUnreachable, "Upstream Unreachable",
 			"The application behind this sidecar does not speak HTTP/2; with appProtocol http at the Service's port, HTTP/2 requests reach it as HTTP/1.1.")
@@ -316,6 +334,12 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 	return outcome
 }
 
+// overdue is for an application that has not answered in time.
+func (t *stream) overdue() exchange.Denial {
+	return rules.Problem(http.StatusGatewayTimeout, rules.ProblemUpstreamTimeout, "Upstream Timeout",
+		"The application did not answer within "+t.timeout().String()+"; whether it has processed the request is not known.")
+}
+
 // isInvalid reports whether the application broke the protocol.
 func isInvalid(err error) bool {
 	var reset http2.StreamError
@@ -325,28 +349,4 @@ func isInvalid(err error) bool {
 	s := err.Error()
 	return strings.Contains(s, "malformed") || strings.Contains(s, "PROTOCOL_ERROR") || strings.Contains(s, "response header list") ||
 		strings.Contains(s, "looked like an HTTP/1.1 header")
-}
-
-// timers are stopped together.
-type timers struct {
-	mu      sync.Mutex
-	list    []*time.Timer
-	stopped bool
-}
-
-func (s *timers) add(d time.Duration, f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stopped {
-		s.list = append(s.list, time.AfterFunc(d, f))
-	}
-}
-
-func (s *timers) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	for _, t := range s.list {
-		t.Stop()
-	}
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/textproto"
 	"strconv"
-	"sync"
 
 	"golang.org/x/net/http2"
 
@@ -28,19 +26,9 @@ const (
 // relay sends the response on: its head with what filters have added, its body as
 // it comes, its trailers.
 func (t *stream) relay(ctx context.Context, resp *http.Response) exchange.Outcome {
-	t.x.Status = resp.StatusCode
+	t.x.Status, t.x.Response = resp.StatusCode, t.responseOf(resp)
 	t.chain.ResponseHead(&t.x)
-	h := t.header()
-	copyFields(h, resp.Header)
-	for name := range resp.Trailer {
-		h.Add("Trailer", name)
-	}
-	t.addFields(h)
-	t.w.WriteHeader(resp.StatusCode)
-	t.status = resp.StatusCode
-	if t.grpc {
-		t.grpcStatus = parseStatus(resp.Header["Grpc-Status"])
-	}
+	t.writeHead(resp)
 	// Where nothing follows, the stream ends with the head, as the application's
 	// has: so it must with the Trailers-Only responses of gRPC.
 	if t.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
@@ -55,8 +43,44 @@ func (t *stream) relay(ctx context.Context, resp *http.Response) exchange.Outcom
 	if err != nil {
 		return t.aborted(ctx, err)
 	}
+	t.writeTrailers(resp)
+	return exchange.Replied
+}
+
+// writeHead sends the response's head on, with what filters have added.
+func (t *stream) writeHead(resp *http.Response) {
+	h := t.header()
+	copyFields(h, resp.Header)
+	for name := range resp.Trailer {
+		if !t.x.HidesResponse(bytesOf(name)) {
+			h.Add("Trailer", name)
+		}
+	}
+	t.hide(h)
+	t.addFields(h)
+	t.w.WriteHeader(resp.StatusCode)
+	t.status = resp.StatusCode
+	if t.grpc {
+		t.grpcStatus = parseStatus(resp.Header["Grpc-Status"])
+	}
+}
+
+// hide takes away what filters keep from clients.
+func (t *stream) hide(h http.Header) {
+	if !t.x.Hides() {
+		return
+	}
+	for name := range h {
+		if t.x.HidesResponse(bytesOf(name)) {
+			delete(h, name)
+		}
+	}
+}
+
+// writeTrailers sends the response's trailers on, with which the stream will end.
+func (t *stream) writeTrailers(resp *http.Response) {
 	for name, values := range resp.Trailer {
-		if rules.HopByHop(bytesOf(name), nil) {
+		if rules.HopByHop(bytesOf(name), nil) || t.x.HidesResponse(bytesOf(name)) {
 			continue
 		}
 		t.w.Header()[http.TrailerPrefix+name] = values
@@ -64,7 +88,6 @@ func (t *stream) relay(ctx context.Context, resp *http.Response) exchange.Outcom
 			t.grpcStatus = parseStatus(values)
 		}
 	}
-	return exchange.Replied
 }
 
 // copyFields copies what does not end here.
@@ -152,82 +175,4 @@ func (t *stream) endGRPC(code int, message string) {
 	h := t.w.Header()
 	h[http.TrailerPrefix+"Grpc-Status"] = []string{strconv.Itoa(code)}
 	h[http.TrailerPrefix+"Grpc-Message"] = []string{encodeMessage(message)}
-}
-
-// maxInterim bounds the interim responses that wait for a client.
-const maxInterim = 8
-
-// interim sends on the 1xx responses to a request. They come on the goroutine that
-// reads for all requests to the application, which must not wait for one client.
-type interim struct {
-	t *stream
-
-	mu      sync.Mutex
-	waiting []interimResponse
-	// done is closed when none is left; nil while none is being sent.
-	done     chan struct{}
-	finished bool
-}
-
-type interimResponse struct {
-	code   int
-	fields http.Header
-}
-
-// got is httptrace's Got1xxResponse.
-func (in *interim) got(code int, fields textproto.MIMEHeader) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.finished || len(in.waiting) == maxInterim {
-		return nil
-	}
-	r := interimResponse{code: code, fields: http.Header{}}
-	copyFields(r.fields, http.Header(fields))
-	in.waiting = append(in.waiting, r)
-	if in.done == nil {
-		in.done = make(chan struct{})
-		go in.send()
-	}
-	return nil
-}
-
-func (in *interim) send() {
-	t := in.t
-	for {
-		in.mu.Lock()
-		if len(in.waiting) == 0 {
-			close(in.done)
-			in.done = nil
-			in.mu.Unlock()
-			return
-		}
-		r := in.waiting[0]
-		in.waiting = in.waiting[1:]
-		in.mu.Unlock()
-		h := t.w.Header()
-		for name, values := range r.fields {
-			h[name] = values
-		}
-		t.writeInterim(h, r.code)
-	}
-}
-
-// writeInterim sends h as an interim response and empties it. net/http still reads
-// the header that it was given when the stream has ended meanwhile; it copies one
-// that has Transfer-Encoding, and leaves that out.
-func (t *stream) writeInterim(h http.Header, code int) {
-	h["Transfer-Encoding"] = nil
-	t.w.WriteHeader(code)
-	clear(h)
-}
-
-// finish waits for those that have come, before anything else is sent.
-func (in *interim) finish() {
-	in.mu.Lock()
-	in.finished = true
-	done := in.done
-	in.mu.Unlock()
-	if done != nil {
-		<-done
-	}
 }

@@ -210,12 +210,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.enter() {
 		panic(http.ErrAbortHandler)
 	}
-	defer c.leave()
 	t := s.streams.Get().(*stream)
 	t.attach(c, w, r)
 	whole := t.serve()
-	t.detach()
-	s.streams.Put(t)
+	if t.later != nil {
+		// It may not be used once the handler has returned.
+		t.body.watch.stop()
+		go t.serveLater()
+	} else {
+		t.end()
+	}
 	if !whole {
 		// The client must not take the part for the whole.
 		panic(http.ErrAbortHandler)

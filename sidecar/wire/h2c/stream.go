@@ -41,11 +41,27 @@ type stream struct {
 	reset bool
 	// ending: filters are being told the outcome.
 	ending bool
+	// counted: Metrics.Request was called.
+	counted bool
+	// deaf: nothing more is sent to the client, which has gone or, where answered says
+	// when, was told that the application is late.
+	deaf     bool
+	answered time.Time
+	// later is what is left of an exchange whose client was answered.
+	later func() exchange.Outcome
+	// until bounds the wait of a leg for what only recorders want; zero: nobody has
+	// gone yet.
+	until time.Time
+	// recording, of a response over HTTP/2, nil: nobody records.
+	recording *recording
+	// response as filters see it.
+	response response
 
 	// body is the request's. It is not pooled: what sends it may live longer.
 	body *body
-	// whole is the body once a filter has asked for it.
+	// whole is what filters have asked for of the body: all of it where buffered.
 	whole    []byte
+	buffered bool
 	reserved int64
 
 	// doc is a problem, out the head of a request over HTTP/1.1.
@@ -56,7 +72,8 @@ func (t *stream) attach(c *conn, w http.ResponseWriter, r *http.Request) {
 	t.c, t.w, t.r = c, w, r
 	t.start, t.deadline = time.Now(), time.Time{}
 	t.status, t.grpcStatus = 0, -1
-	t.reset, t.ending = false, false
+	t.reset, t.ending, t.counted, t.buffered = false, false, false, false
+	t.deaf, t.answered, t.until, t.later, t.recording = false, time.Time{}, time.Time{}, nil, nil
 	t.port, t.chain, t.observer = nil, nil, nil
 	t.progress = exchange.Progress{}
 	t.record = exchange.Record{}
@@ -72,7 +89,8 @@ func (t *stream) detach() {
 		t.reserved = 0
 	}
 	t.c, t.w, t.r, t.body = nil, nil, nil, nil
-	t.port, t.chain = nil, nil
+	t.port, t.chain, t.later, t.recording = nil, nil, nil, nil
+	t.response = response{}
 	clear(t.head.fields)
 	t.x.Reset()
 	if cap(t.out) > maxKept {
@@ -108,7 +126,9 @@ func (t *stream) serve() (whole bool) {
 		t.answer(d)
 	}
 	t.count()
-	t.observed(outcome)
+	if t.later == nil {
+		t.observed(outcome)
+	}
 	return !t.reset
 }
 
@@ -121,11 +141,17 @@ func (t *stream) observed(outcome exchange.Outcome) {
 	t.observer = nil
 	rec.Status, rec.GRPCStatus, rec.Outcome = t.status, t.grpcStatus, outcome
 	rec.RequestBytes = t.body.taken.Load()
-	rec.Duration = time.Since(t.start)
+	if rec.Duration = time.Since(t.start); !t.answered.IsZero() {
+		rec.Duration = t.answered.Sub(t.start)
+	}
 	observer.Done(&t.x, rec)
 }
 
 func (t *stream) count() {
+	if t.counted {
+		return
+	}
+	t.counted = true
 	if !t.grpc {
 		t.s.cfg.Metrics.Request(t.c.target.Port, wirehttp.H2C, t.status, t.start)
 		return
@@ -144,19 +170,29 @@ func (t *stream) run() exchange.Outcome {
 	outcome := exchange.NotSent
 	verdict := t.chain.Head(x, &t.progress)
 	for verdict == exchange.NeedBody {
-		d, ok := t.buffer(t.chain.MaxBody(&t.progress))
-		if !ok {
-			x.Deny(d)
-			verdict = exchange.Respond
-			break
+		d, oversize, ok := t.buffer(t.chain.MaxBody(&t.progress))
+		if ok {
+			verdict = t.chain.Body(x, &t.progress)
+			continue
 		}
-		verdict = t.chain.Body(x, &t.progress)
+		if oversize {
+			if v, asked := t.chain.Oversize(x, &t.progress); asked {
+				verdict = v
+				continue
+			}
+		}
+		x.Deny(d)
+		verdict = exchange.Respond
 	}
-	switch verdict {
-	case exchange.Respond:
-		t.answer(x.Denial)
+	switch {
+	case verdict != exchange.Respond:
+		if outcome = t.forward(); t.later != nil {
+			return outcome
+		}
+	case x.Reply() != nil:
+		t.answerReply(x.Reply())
 	default:
-		outcome = t.forward()
+		t.answer(x.Denial)
 	}
 	t.ending = true
 	t.chain.End(x, &t.progress, outcome)
@@ -182,62 +218,4 @@ func (t *stream) abandon() {
 		t.ending = true
 		t.chain.End(&t.x, &t.progress, outcome)
 	}
-}
-
-// buffer reads the whole body for a filter.
-func (t *stream) buffer(limit int) (exchange.Denial, bool) {
-	if t.x.Body != nil {
-		if len(t.whole) > limit {
-			return rules.TooLarge(limit), false
-		}
-		return exchange.Denial{}, true
-	}
-	if t.r.ContentLength > int64(limit) {
-		return rules.TooLarge(limit), false
-	}
-	for ended := false; !ended; {
-		if d, ok := t.grow(limit); !ok {
-			return d, false
-		}
-		n, err := t.body.Read(t.whole[len(t.whole):cap(t.whole)])
-		t.whole = t.whole[:len(t.whole)+n]
-		if len(t.whole) > limit {
-			return rules.TooLarge(limit), false
-		}
-		if ended = t.body.ended.Load(); err != nil && !ended {
-			return t.bodyDenial(err), false
-		}
-	}
-	if t.whole == nil {
-		t.whole = []byte{}
-	}
-	t.x.Body = t.whole
-	return exchange.Denial{}, true
-}
-
-// grow makes room in t.whole, doubling it, within what all requests together may
-// hold.
-func (t *stream) grow(limit int) (exchange.Denial, bool) {
-	if int64(len(t.whole)) < t.reserved && len(t.whole) < cap(t.whole) {
-		return exchange.Denial{}, true
-	}
-	size := max(2*int64(len(t.whole)), 4096)
-	if t.r.ContentLength >= 0 {
-		// One more byte, so that the end is seen in the same read.
-		size = t.r.ContentLength + 1
-	}
-	size = min(size, int64(limit)+1)
-	if size > t.reserved {
-		if !t.s.http.Reserve(size - t.reserved) {
-			d := rules.Problem(http.StatusServiceUnavailable, rules.ProblemBuffersFull, "Buffers Full",
-				"A policy needs the body of this request, and the bodies of other requests fill the memory that is set aside for them; retry in 1 s.")
-			d.RetryAfter = time.Second
-			return d, false
-		}
-		t.reserved = size
-	}
-	if int64(cap(t.whole)) < size {
-		t.whole = append(make([]byte, 0, size), t.whole...)
-	}
-	return exchange.Denial{}, true
 }

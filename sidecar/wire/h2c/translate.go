@@ -51,19 +51,55 @@ func (c legClient) ExtendRead(until time.Time) {
 // ExtendWrite implements wirehttp.Client. The stream's watch bounds the wait.
 func (c legClient) ExtendWrite(time.Time) {}
 
-// Gone implements wirehttp.Client.
-func (c legClient) Gone() bool { return c.t.r.Context().Err() != nil }
+// Gone implements wirehttp.Client: nobody waits for the response any more, the client
+// has gone and no recorder wants what it does not.
+func (c legClient) Gone() bool {
+	t := c.t
+	if !t.deaf && t.r.Context().Err() == nil {
+		return false
+	}
+	if t.until.IsZero() {
+		t.until = time.Now().Add(t.patience())
+	}
+	return !t.x.Record || t.s.http.Context().Err() != nil || !time.Now().Before(t.until)
+}
 
 // translate sends the request over HTTP/1.1, and the response to it to the client.
 func (t *stream) translate() exchange.Outcome {
 	l := t.s.legs.Get().(*wirehttp.Leg)
-	var gone sync.WaitGroup
-	gone.Add(1)
-	stop := context.AfterFunc(t.r.Context(), func() {
-		defer gone.Done()
-		l.Interrupt()
-	})
+	release := t.interrupts(l)
 	defer func() {
+		if t.later == nil {
+			release()
+		}
+	}()
+	t.out = t.appendHead(t.out[:0])
+	r := wirehttp.Request{
+		Head: t.out, Method: bytesOf(t.r.Method), Timeout: t.timeout(),
+		Whole: t.r.ContentLength == 0 || t.buffered, Chunked: t.chunked(),
+	}
+	sent := time.Now()
+	if err := l.Send(legClient{t}, t.c.target.Upstream, &r); err != nil {
+		t.failed(l.Fail(err))
+		return exchange.NotSent
+	}
+	t.body.sending.Store(true)
+	return t.receive(l, sent, release)
+}
+
+// interrupts makes the leg end with its client, unless somebody records: then it
+// looks by itself. release ends the leg.
+func (t *stream) interrupts(l *wirehttp.Leg) (release func()) {
+	var gone sync.WaitGroup
+	stop := func() bool { return true }
+	if !t.x.Record {
+		gone.Add(1)
+		stop = context.AfterFunc(t.r.Context(), func() {
+			defer gone.Done()
+			l.Interrupt()
+		})
+	}
+	return func() {
 		if !stop() {
 			// The next request must not be interrupted.
 			gone.Wait()
@@ -72,24 +108,21 @@ func (t *stream) translate() exchange.Outcome {
 		l.Break()
 		l.Finish()
 		t.s.legs.Put(l)
-	}()
-	t.out = t.appendHead(t.out[:0])
-	r := wirehttp.Request{
-		Head: t.out, Method: bytesOf(t.r.Method),
-		Whole: t.r.ContentLength == 0 || t.x.Body != nil, Chunked: t.chunked(),
 	}
-	if t.port != nil {
-		r.Timeout = t.port.ResponseTimeout(t.x.Path)
-	}
-	sent := time.Now()
-	if err := l.Send(legClient{t}, t.c.target.Upstream, &r); err != nil {
-		t.failed(l.Fail(err))
-		return exchange.NotSent
-	}
-	t.body.sending.Store(true)
+}
+
+// receive relays what the application answers.
+func (t *stream) receive(l *wirehttp.Leg, sent time.Time, release func()) exchange.Outcome {
 	for {
 		status, err := l.Receive()
 		if err != nil {
+			if t.x.Record && errors.Is(err, wirehttp.ErrNoResponse) && t.awaitLater(func() { l.Await(t.x.Late) }) {
+				t.later = func() exchange.Outcome {
+					defer release()
+					return t.receive(l, sent, release)
+				}
+				return exchange.SentNoReply
+			}
 			t.failed(l.Fail(err))
 			return exchange.SentNoReply
 		}
@@ -98,6 +131,9 @@ func (t *stream) translate() exchange.Outcome {
 			outcome := t.relayLeg(l, status)
 			l.Finish()
 			return outcome
+		}
+		if t.deaf {
+			continue
 		}
 		h := t.w.Header()
 		l.Fields(func(name, value []byte) bool { h.Add(string(name), string(value)); return true })
@@ -119,6 +155,7 @@ func (t *stream) appendHead(b []byte) []byte {
 	b = append(b, r.Host...)
 	b = append(b, "\r\n"...)
 	t.addOwn(r.Header)
+	t.setUpstream(r.Header)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if name == "Host" || name == "Content-Length" {
 			continue
@@ -140,9 +177,9 @@ func (t *stream) appendHead(b []byte) []byte {
 		b = rules.AppendField(b, []byte("Content-Length"), strconv.AppendInt(nil, length, 10))
 	}
 	b = append(b, "\r\n"...)
-	whole := t.x.Body
+	whole := t.whole
 	switch {
-	case whole == nil && length != 0:
+	case !t.buffered && length != 0:
 		return b
 	case !t.chunked():
 		return append(b, whole...)
@@ -159,6 +196,9 @@ func (t *stream) appendHead(b []byte) []byte {
 
 // failed answers for a leg without a response.
 func (t *stream) failed(f wirehttp.Failure) {
+	if t.deaf {
+		return
+	}
 	t.record.Aborted = f.Aborted
 	if f.Reason != "" {
 		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, f.Reason)
@@ -178,10 +218,30 @@ func (t *stream) failed(f wirehttp.Failure) {
 
 // relayLeg sends the response on.
 func (t *stream) relayLeg(l *wirehttp.Leg, status int) exchange.Outcome {
-	t.x.Status = status
+	t.x.Status, t.x.Response = status, l.Response()
+	if t.x.Record {
+		return t.recordLeg(l, status)
+	}
 	t.chain.ResponseHead(&t.x)
+	t.writeLegHead(l, status)
+	if t.bodyless(status) || l.ContentLength() == 0 {
+		return exchange.Replied
+	}
+	if err := t.relayBody(legBody{l}); err != nil {
+		return t.legAborted(l, err)
+	}
+	t.writeLegTrailers(l)
+	return exchange.Replied
+}
+
+// bodyless reports whether a response of that status to this request has no body.
+func (t *stream) bodyless(status int) bool {
+	return t.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+// writeLegHead is writeHead for a response over HTTP/1.1.
+func (t *stream) writeLegHead(l *wirehttp.Leg, status int) {
 	h := t.header()
-	bodyless := t.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	l.Fields(func(name, value []byte) bool {
 		switch key := http.CanonicalHeaderKey(string(name)); key {
 		case "Transfer-Encoding":
@@ -195,35 +255,37 @@ func (t *stream) relayLeg(l *wirehttp.Leg, status int) exchange.Outcome {
 		}
 		return true
 	})
-	if n := l.ContentLength(); !bodyless && n >= 0 {
+	t.hide(h)
+	if n := l.ContentLength(); !t.bodyless(status) && n >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(n, 10)}
 	}
 	t.addFields(h)
 	t.w.WriteHeader(status)
 	t.status = status
-	if bodyless {
-		return exchange.Replied
-	}
-	if l.ContentLength() == 0 {
-		return exchange.Replied
-	}
-	if err := t.relayBody(legBody{l}); err != nil {
-		l.Break()
-		if errors.Is(err, errClientGone) || t.r.Context().Err() != nil {
-			return t.clientGone()
-		}
-		t.reset = true
-		t.record.Aborted = string(wirehttp.UpstreamAborted)
-		t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamAborted)
-		t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
-		return exchange.Aborted
-	}
+}
+
+// writeLegTrailers is writeTrailers for a response over HTTP/1.1.
+func (t *stream) writeLegTrailers(l *wirehttp.Leg) {
 	l.Trailers(func(name, value []byte) bool {
-		key := http.TrailerPrefix + http.CanonicalHeaderKey(string(name))
-		t.w.Header()[key] = append(t.w.Header()[key], string(value))
+		if !t.x.HidesResponse(name) {
+			key := http.TrailerPrefix + http.CanonicalHeaderKey(string(name))
+			t.w.Header()[key] = append(t.w.Header()[key], string(value))
+		}
 		return true
 	})
-	return exchange.Replied
+}
+
+// legAborted ends a response over HTTP/1.1 that has not come whole.
+func (t *stream) legAborted(l *wirehttp.Leg, err error) exchange.Outcome {
+	l.Break()
+	if errors.Is(err, errClientGone) || t.r.Context().Err() != nil {
+		return t.clientGone()
+	}
+	t.reset = true
+	t.record.Aborted = string(wirehttp.UpstreamAborted)
+	t.s.cfg.Metrics.UpstreamError(t.c.target.Port, wirehttp.UpstreamAborted)
+	t.s.cfg.Logger.Debug("the application's response broke off", "upstream", t.c.target.Upstream, "error", err)
+	return exchange.Aborted
 }
 
 // legBody is the body of a leg's response.
