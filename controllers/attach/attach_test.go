@@ -58,7 +58,7 @@ func TestWorkloadKey(t *testing.T) {
 	}{
 		"another pod's name": {func(_ *corev1.Service, p *corev1.Pod, _ *Input) { p.Name = "q" }, true},
 		"a policy": {func(_ *corev1.Service, _ *corev1.Pod, in *Input) {
-			in.Policies = []Policy{{ID: PolicyID{"RateLimitPolicy", "x"}, Targets: []v1alpha1.TargetRef{{Name: "s"}}}}
+			in.Policies = []Policy{{ID: PolicyID{Kind: "RateLimitPolicy", Name: "x"}, Targets: []v1alpha1.TargetRef{{Name: "s"}}}}
 		}, true},
 		"a label that nothing selects": {func(_ *corev1.Service, p *corev1.Pod, _ *Input) { p.Labels["x"] = "y" }, true},
 		"an annotation of others":      {func(s *corev1.Service, _ *corev1.Pod, _ *Input) { s.Annotations = map[string]string{"x": "y"} }, true},
@@ -138,10 +138,10 @@ func TestBypass(t *testing.T) {
 				s.Spec.ClusterIP = corev1.ClusterIPNone
 			}
 			out := Attach(Input{Services: []corev1.Service{s}, Pods: []corev1.Pod{pod}, Policies: []Policy{{
-				ID: PolicyID{"RateLimitPolicy", "x"}, Targets: []v1alpha1.TargetRef{{Name: "s"}},
+				ID: PolicyID{Kind: "RateLimitPolicy", Name: "x"}, Targets: []v1alpha1.TargetRef{{Name: "s"}},
 				Matches: snapshot.Protocol_PROTOCOL_AUTO, Enforceable: []snapshot.Protocol{snapshot.Protocol_PROTOCOL_AUTO, snapshot.Protocol_PROTOCOL_HTTP},
 			}}})
-			target := out.Targets[PolicyID{"RateLimitPolicy", "x"}][0]
+			target := out.Targets[PolicyID{Kind: "RateLimitPolicy", Name: "x"}][0]
 			if target.Reason != v1alpha1.ReasonAccepted {
 				t.Fatalf("not accepted: %s", target.Message)
 			}
@@ -173,7 +173,7 @@ func TestConflictsHaveOneWinner(t *testing.T) {
 		}
 		for i := range rapid.IntRange(1, 6).Draw(r, "policies") {
 			in.Policies = append(in.Policies, Policy{
-				ID:      PolicyID{rapid.SampledFrom(kinds).Draw(r, "kind"), fmt.Sprint("p", i)},
+				ID:      PolicyID{Kind: rapid.SampledFrom(kinds).Draw(r, "kind"), Name: fmt.Sprint("p", i)},
 				Created: time.Unix(rapid.Int64Range(0, 2).Draw(r, "age"), 0),
 				Targets: []v1alpha1.TargetRef{rapid.SampledFrom([]v1alpha1.TargetRef{
 					{Name: "s"}, {Name: "t"}, {Name: "s", SectionName: "http"}, {Name: "t", SectionName: "80"}, {Name: "s", SectionName: "81"},
@@ -213,7 +213,7 @@ func TestSectionOfTwoProtocols(t *testing.T) {
 	for section, want := range map[string]v1alpha1.ConditionReason{
 		"53": v1alpha1.ReasonAccepted, "dns-tcp": v1alpha1.ReasonAccepted, "dns": v1alpha1.ReasonInvalid, "54": v1alpha1.ReasonTargetNotFound,
 	} {
-		id := PolicyID{"RateLimitPolicy", "x"}
+		id := PolicyID{Kind: "RateLimitPolicy", Name: "x"}
 		out := Attach(Input{Services: []corev1.Service{s}, Pods: []corev1.Pod{makePod("p")}, Policies: []Policy{{
 			ID: id, Targets: []v1alpha1.TargetRef{{Name: "dns", SectionName: v1alpha1.ObjectName(section)}},
 			Matches: snapshot.Protocol_PROTOCOL_HTTP, Enforceable: []snapshot.Protocol{snapshot.Protocol_PROTOCOL_HTTP},

@@ -98,7 +98,7 @@ func TestTooManyTimeouts(t *testing.T) {
 		s.Annotations = map[string]string{AnnotationResponseTimeout: strings.Join(list, ",")}
 		in.Services = append(in.Services, s)
 	}
-	id := PolicyID{"RateLimitPolicy", "x"}
+	id := PolicyID{Kind: "RateLimitPolicy", Name: "x"}
 	in.Policies = []Policy{{ID: id, Targets: []v1alpha1.TargetRef{{Name: "s0"}}, Enforceable: []snapshot.Protocol{snapshot.Protocol_PROTOCOL_HTTP}}}
 	got := Attach(in).Targets[id][0]
 	if got.Reason != v1alpha1.ReasonInvalid || !strings.Contains(got.Message, "has 80 timeouts from weir.dev/response-timeout") {

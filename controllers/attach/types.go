@@ -13,10 +13,7 @@ import (
 )
 
 // PolicyID names a policy within its namespace.
-type PolicyID struct{ Kind, Name string }
-
-// String is kind/name.
-func (id PolicyID) String() string { return id.Kind + "/" + id.Name }
+type PolicyID = snapshot.PolicyID
 
 // Policy is what attachment needs to know of one.
 type Policy struct {

@@ -3,15 +3,12 @@
 package compile
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
@@ -20,43 +17,58 @@ import (
 // maxWindow is a leap year, which is what sidecars can count.
 const maxWindow = 366 * 24 * time.Hour
 
-// build compiles what is supported. The errors are sentences with paths.
-func build(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, []string) {
-	d := &draft{
-		policy: &snapshot.RateLimitPolicy{
-			Name:       p.Name,
-			Generation: p.Generation,
-			Uid:        string(p.UID),
-			FailurePolicy: map[v1alpha1.FailurePolicy]snapshot.FailurePolicy{
-				v1alpha1.FailurePolicyLocalFallback: snapshot.FailurePolicy_FAILURE_POLICY_LOCAL_FALLBACK,
-				v1alpha1.FailurePolicyOpen:          snapshot.FailurePolicy_FAILURE_POLICY_OPEN,
-				v1alpha1.FailurePolicyClosed:        snapshot.FailurePolicy_FAILURE_POLICY_CLOSED,
-			}[failurePolicy(p)],
-			Headers: map[v1alpha1.ResponseHeaders]snapshot.HeaderStyle{
-				"":                                 snapshot.HeaderStyle_HEADER_STYLE_IETF,
-				v1alpha1.ResponseHeadersIETF:       snapshot.HeaderStyle_HEADER_STYLE_IETF,
-				v1alpha1.ResponseHeadersXRateLimit: snapshot.HeaderStyle_HEADER_STYLE_X_RATE_LIMIT,
-				v1alpha1.ResponseHeadersBoth:       snapshot.HeaderStyle_HEADER_STYLE_BOTH,
-				v1alpha1.ResponseHeadersNone:       snapshot.HeaderStyle_HEADER_STYLE_NONE,
-			}[p.Spec.Response.Headers],
-		},
-		matches: snapshot.Protocol_PROTOCOL_AUTO,
-		headers: map[string][]string{},
-		exempt:  map[string][]string{},
+// buildLimits compiles what is supported. The errors are sentences with paths.
+func buildLimits(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, []string) {
+	out := &snapshot.RateLimitPolicy{
+		Name:       p.Name,
+		Generation: p.Generation,
+		Uid:        string(p.UID),
+		FailurePolicy: map[v1alpha1.FailurePolicy]snapshot.FailurePolicy{
+			v1alpha1.FailurePolicyLocalFallback: snapshot.FailurePolicy_FAILURE_POLICY_LOCAL_FALLBACK,
+			v1alpha1.FailurePolicyOpen:          snapshot.FailurePolicy_FAILURE_POLICY_OPEN,
+			v1alpha1.FailurePolicyClosed:        snapshot.FailurePolicy_FAILURE_POLICY_CLOSED,
+		}[failurePolicy(p)],
+		Headers: map[v1alpha1.ResponseHeaders]snapshot.HeaderStyle{
+			"":                                 snapshot.HeaderStyle_HEADER_STYLE_IETF,
+			v1alpha1.ResponseHeadersIETF:       snapshot.HeaderStyle_HEADER_STYLE_IETF,
+			v1alpha1.ResponseHeadersXRateLimit: snapshot.HeaderStyle_HEADER_STYLE_X_RATE_LIMIT,
+			v1alpha1.ResponseHeadersBoth:       snapshot.HeaderStyle_HEADER_STYLE_BOTH,
+			v1alpha1.ResponseHeadersNone:       snapshot.HeaderStyle_HEADER_STYLE_NONE,
+		}[p.Spec.Response.Headers],
 	}
-	errs := d.exemptions(p.Spec.Exempt)
+	d := newDraft(out)
+	d.by, d.otherwise, d.failure = "counts by", ", or set scope to Pod", failurePolicy(p)
+	var errs []string
+	out.Exempt, errs = d.exemptions(p.Spec.Exempt)
 	for i := range p.Spec.Limits {
-		b := limitBuilder{draft: d, in: in, path: fmt.Sprintf("spec.limits[%d]", i), spec: &p.Spec.Limits[i], mode: p.Spec.Mode}
-		d.policy.Limits = append(d.policy.Limits, b.limit())
+		l := &p.Spec.Limits[i]
+		b := limitBuilder{
+			builder: builder{draft: d, in: in, path: fmt.Sprintf("spec.limits[%d]", i), what: "limit", match: l.Match},
+			spec:    l, mode: p.Spec.Mode,
+		}
+		out.Limits = append(out.Limits, b.limit())
 		errs = append(errs, b.errs...)
 	}
-	slices.SortFunc(d.policy.Limits, func(a, b *snapshot.Limit) int { return strings.Compare(a.GetName(), b.GetName()) })
-	for _, l := range d.policy.GetLimits() {
+	slices.SortFunc(out.Limits, func(a, b *snapshot.Limit) int { return strings.Compare(a.GetName(), b.GetName()) })
+	d.byAddress = byAddress(out)
+	for _, l := range out.GetLimits() {
+		d.shared = d.shared || l.GetScope() == snapshot.Scope_SCOPE_CLUSTER
 		if l.GetShadow() {
 			d.shadow = append(d.shadow, l.GetName())
 		}
 	}
 	return d, errs
+}
+
+// byAddress are the limits with a clientIP in their key.
+func byAddress(p *snapshot.RateLimitPolicy) []string {
+	var out []string
+	for _, l := range p.GetLimits() {
+		if slices.ContainsFunc(l.GetKey(), func(k *snapshot.KeyPart) bool { return k.GetClientIp() != nil }) {
+			out = append(out, l.GetName())
+		}
+	}
+	return out
 }
 
 func failurePolicy(p *v1alpha1.RateLimitPolicy) v1alpha1.FailurePolicy {
@@ -65,16 +77,9 @@ func failurePolicy(p *v1alpha1.RateLimitPolicy) v1alpha1.FailurePolicy {
 
 // limitBuilder compiles one limit.
 type limitBuilder struct {
-	*draft
-	in   *Input
-	path string
+	builder
 	spec *v1alpha1.Limit
 	mode v1alpha1.Mode
-	errs []string
-}
-
-func (b *limitBuilder) invalid(field, format string, args ...any) {
-	b.errs = append(b.errs, fmt.Sprintf("%s.%s: %s", b.path, field, fmt.Sprintf(format, args...)))
 }
 
 func (b *limitBuilder) limit() *snapshot.Limit {
@@ -116,7 +121,7 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 	}
 	out.Match = b.matchList()
 	var order []int
-	out.Key, order = b.key()
+	out.Key, order = b.keyParts("key", b.spec.Key)
 	out.Cost = b.cost(out)
 	out.Overrides = b.overrides(out, order)
 	out.Penalty = b.penalty()
@@ -146,78 +151,4 @@ func (b *limitBuilder) penalty() *snapshot.Penalty {
 		WithinSeconds: b.seconds("penalty.within", "The time within which denials are counted", p.Within),
 		BanSeconds:    b.seconds("penalty.ban", "A ban", p.Ban),
 	}
-}
-
-// key returns the members in the order of the snapshot, and for each where it is in
-// the spec.
-func (b *limitBuilder) key() (parts []*snapshot.KeyPart, order []int) {
-	var out []*snapshot.KeyPart
-	for i := range b.spec.Key {
-		k := &b.spec.Key[i]
-		field := fmt.Sprintf("key[%d]", i)
-		switch {
-		case k.Header != "":
-			name := strings.ToLower(string(k.Header))
-			b.headers[name] = append(b.headers[name], b.path+"."+field+".header")
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_Header{Header: name}})
-		case k.ClientIP != nil:
-			n := uint32(cmp.Or(k.ClientIP.IPv6PrefixLength, 64))
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_ClientIp{ClientIp: &snapshot.ClientIP{Ipv6PrefixLength: n}}})
-		case k.PathParam != "":
-			b.pathParam(field+".pathParam", k.PathParam)
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_PathParam{PathParam: k.PathParam}})
-		case k.QueryParam != "":
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: k.QueryParam}})
-		case k.Cookie != "":
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: string(k.Cookie)}})
-		case k.JWTClaim != nil:
-			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_JwtClaim{JwtClaim: b.jwtClaim(field+".jwtClaim", k.JWTClaim)}})
-		default:
-			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam, cookie or jwtClaim.")
-			out = append(out, &snapshot.KeyPart{})
-		}
-	}
-	parts = canonical(out)
-	for _, part := range parts {
-		order = append(order, slices.IndexFunc(out, func(k *snapshot.KeyPart) bool { return proto.Equal(k, part) }))
-	}
-	return parts, order
-}
-
-// pathParam checks that every way to match gives the parameter.
-func (b *limitBuilder) pathParam(field, name string) {
-	if len(b.spec.Match) == 0 {
-		b.invalid(field, "The limit has no match, and so no template with {%s}: add a match with a path of type Template.", name)
-	}
-	for i := range b.spec.Match {
-		h := b.spec.Match[i].HTTP
-		if h != nil && h.Path != nil && h.Path.Type == v1alpha1.PathMatchTemplate &&
-			slices.Contains(strings.Split(h.Path.Value, "/"), "{"+name+"}") {
-			continue
-		}
-		b.invalid(field, "match[%d] has no template with {%s}, so its requests would have no such parameter: "+
-			"add {%s} to its path, or use another limit.", i, name, name)
-	}
-}
-
-// canonical sorts messages by their bytes and takes out what comes twice: their
-// order has no meaning.
-func canonical[T proto.Message](list []T) []T {
-	type entry struct {
-		bytes   []byte
-		message T
-	}
-	entries := make([]entry, 0, len(list))
-	for _, m := range list {
-		// What is marshalled here has been made here, of valid strings.
-		bytes, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-		entries = append(entries, entry{bytes, m})
-	}
-	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(a.bytes, b.bytes) })
-	entries = slices.CompactFunc(entries, func(a, b entry) bool { return bytes.Equal(a.bytes, b.bytes) })
-	var out []T
-	for _, e := range entries {
-		out = append(out, e.message)
-	}
-	return out
 }

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
 	"weir.dev/weir/controllers/config"
 )
 
@@ -20,65 +23,114 @@ type problem struct {
 
 // draft is a policy that can be enforced, wherever it is attached.
 type draft struct {
-	policy *snapshot.RateLimitPolicy
+	policy snapshot.Policy
 	// matches is what its matches are about.
 	matches snapshot.Protocol
 	// headers are the paths of keys that are headers, by canonical name.
 	headers map[string][]string
 	// exempt are the paths of exemptions by a header, by canonical name.
-	exempt  map[string][]string
-	shadow  []string
-	warning string
+	exempt map[string][]string
+	// shadow is what only reports, sorted; byAddress is what tells clients apart by
+	// their address.
+	shadow, byAddress []string
+	warnings          []string
 	// keyless are providers whose keys are not known.
 	keyless []string
+	// shared: it needs a store.
+	shared bool
+	// by is what the policy does by a header, and otherwise what can be done in the
+	// place of naming a store, in words.
+	by, otherwise string
+	failure       v1alpha1.FailurePolicy
+	encryption    *v1alpha1.SecretRef
+}
+
+func newDraft(p snapshot.Policy) *draft {
+	return &draft{policy: p, matches: snapshot.Protocol_PROTOCOL_AUTO, headers: map[string][]string{}, exempt: map[string][]string{}}
+}
+
+// subject is a policy of a kind that is enforced.
+type subject struct {
+	id          attach.PolicyID
+	meta        *metav1.ObjectMeta
+	refs        []v1alpha1.TargetRef
+	store       v1alpha1.StoreRef
+	unsupported []string
+	build       func() (*draft, []string)
+}
+
+// subjects are the policies of all kinds that are enforced.
+func subjects(in *Input) []subject {
+	var out []subject
+	for i := range in.IdempotencyPolicies {
+		p := &in.IdempotencyPolicies[i]
+		out = append(out, subject{
+			id: attach.PolicyID{Kind: v1alpha1.KindIdempotencyPolicy, Name: p.Name}, meta: &p.ObjectMeta, refs: p.Spec.TargetRefs,
+			store: p.Spec.StoreRef, unsupported: unsupportedIdempotency(&p.Spec),
+			build: func() (*draft, []string) { return buildIdempotency(in, p) },
+		})
+	}
+	for i := range in.RateLimitPolicies {
+		p := &in.RateLimitPolicies[i]
+		out = append(out, subject{
+			id: attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: p.Name}, meta: &p.ObjectMeta, refs: p.Spec.TargetRefs,
+			store: p.Spec.StoreRef, unsupported: unsupported(&p.Spec),
+			build: func() (*draft, []string) { return buildLimits(in, p) },
+		})
+	}
+	return out
 }
 
 // check makes a draft, or says why there is none.
-func check(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, problem) {
-	if paths := unsupported(&p.Spec); len(paths) > 0 {
+func check(in *Input, s *subject) (*draft, problem) {
+	if paths := s.unsupported; len(paths) > 0 {
 		return nil, problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(
 			"This version of Weir does not support %s: remove %s. Until then nothing of the policy is enforced.",
 			enumerate(paths), itOrThem(paths))}
 	}
-	d, errs := build(in, p)
+	d, errs := s.build()
 	if len(errs) > 0 {
 		return nil, problem{v1alpha1.ReasonInvalid, strings.Join(errs, " ")}
 	}
-	if why := chooseStore(in, p, d); why.reason != "" {
+	if why := chooseStore(in, string(s.store.Name), d); why.reason != "" {
 		return nil, why
 	}
-	return d, problem{}
+	return d, chooseKey(in, d)
 }
 
-// chooseStore sets the policy's store when a limit counts in one.
-func chooseStore(in *Input, p *v1alpha1.RateLimitPolicy, d *draft) problem {
-	shared := false
-	for _, l := range d.policy.GetLimits() {
-		shared = shared || l.GetScope() == snapshot.Scope_SCOPE_CLUSTER
-	}
-	if !shared {
+// chooseStore sets the policy's store when it needs one.
+func chooseStore(in *Input, name string, d *draft) problem {
+	if !d.shared {
 		return problem{}
 	}
-	name := string(p.Spec.StoreRef.Name)
 	if name == "" {
 		name = "default"
 	}
 	s, ok := in.Config.Store(name)
 	if !ok {
 		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf(
-			"spec.storeRef.name: The operator's configuration has no store %q; it has %s. Name one of them, or set scope to Pod.",
-			name, storeNames(in))}
+			"spec.storeRef.name: The operator's configuration has no store %q; it has %s. Name one of them%s.",
+			name, storeNames(in), d.otherwise)}
 	}
 	if !s.AllowedNamespaces.Permits(in.Namespace, in.NamespaceLabels) {
 		return problem{v1alpha1.ReasonRefNotPermitted, fmt.Sprintf(
 			"spec.storeRef.name: The operator's configuration does not let namespace %s use store %q (allowedNamespaces): "+
-				"name another store, or set scope to Pod.", in.Namespace, name)}
+				"name another store%s.", in.Namespace, name, d.otherwise)}
 	}
 	if secret := s.Secret(in.Namespace); secret != "" && in.Credentials[name] == "" {
-		d.warning = fmt.Sprintf("Warning: The Secret %s with the credentials of store %q is not in the operator's namespace, or not labelled "+
-			"weir.dev/use: \"true\"; until it is, failurePolicy %s holds.", secret, name, failurePolicy(p))
+		d.warnings = append(d.warnings, fmt.Sprintf("Warning: The Secret %s with the credentials of store %q is not in the operator's namespace, or not labelled "+
+			"weir.dev/use: \"true\"; until it is, failurePolicy %s holds.", secret, name, d.failure))
 	}
-	d.policy.Store = name
+	switch p := d.policy.(type) {
+	case *snapshot.RateLimitPolicy:
+		p.Store = name
+	case *snapshot.IdempotencyPolicy:
+		p.Store = name
+		if in.SharedStores[name] {
+			d.warnings = append(d.warnings, fmt.Sprintf("Warning: Other namespaces use store %q with the same credentials: who has theirs can remove and read "+
+				"what is recorded here. Give the namespaces credentials of their own (namespaceCredentials), or set encryption against reading.", name))
+		}
+	}
 	return problem{}
 }
 

@@ -4,6 +4,7 @@ package compile
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,32 +18,31 @@ import (
 // of its input.
 func Compile(in Input) Output {
 	c := &compilation{
-		in: &in, drafts: map[string]*draft{},
+		in: &in, drafts: map[attach.PolicyID]*draft{},
 		proxy: proxySettings(in.Config.Proxy), telemetry: telemetrySettings(&in.Config.Telemetry),
 	}
 	attaching := attach.Input{Services: in.Services, Pods: in.Pods, Identity: in.Config.Identity}
 	var verdicts []Verdict
-	for i := range in.RateLimitPolicies {
-		p := &in.RateLimitPolicies[i]
-		v := Verdict{Policy: attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: p.Name}, UID: p.UID, Generation: p.Generation}
-		d, why := check(&in, p)
+	for _, s := range subjects(&in) {
+		v := Verdict{Policy: s.id, UID: s.meta.UID, Generation: s.meta.Generation}
+		d, why := check(&in, &s)
 		if why.reason != "" {
-			v.refuse(why, p.Spec.TargetRefs)
+			v.refuse(why, s.refs)
 			verdicts = append(verdicts, v)
 			continue
 		}
-		c.drafts[p.Name] = d
-		v.Shadow, v.ByAddress = d.shadow, byAddress(d.policy)
+		c.drafts[s.id] = d
+		v.Shadow, v.ByAddress, v.Store = d.shadow, d.byAddress, d.policy.GetStore()
 		verdicts = append(verdicts, v)
 		attaching.Policies = append(attaching.Policies, attach.Policy{
-			ID: v.Policy, Created: p.CreationTimestamp.UTC(), Targets: p.Spec.TargetRefs,
+			ID: s.id, Created: s.meta.CreationTimestamp.UTC(), Targets: s.refs,
 			Matches: d.matches, Enforceable: enforceable(),
 		})
 	}
 	verdicts = append(verdicts, later(&in)...)
 	attached := attach.Attach(attaching)
 	for i := range verdicts {
-		if d := c.drafts[verdicts[i].Policy.Name]; d != nil && verdicts[i].Policy.Kind == v1alpha1.KindRateLimitPolicy {
+		if d := c.drafts[verdicts[i].Policy]; d != nil {
 			verdicts[i].settle(d, attached.Targets[verdicts[i].Policy])
 		}
 	}
@@ -51,17 +51,6 @@ func Compile(in Input) Output {
 	ready := readyPods(verdicts)
 	for i := range attached.Workloads {
 		out.Workloads = append(out.Workloads, c.workload(&attached.Workloads[i], ready))
-	}
-	return out
-}
-
-// byAddress are the limits with a clientIP in their key.
-func byAddress(p *snapshot.RateLimitPolicy) []string {
-	var out []string
-	for _, l := range p.GetLimits() {
-		if slices.ContainsFunc(l.GetKey(), func(k *snapshot.KeyPart) bool { return k.GetClientIp() != nil }) {
-			out = append(out, l.GetName())
-		}
 	}
 	return out
 }
@@ -77,7 +66,7 @@ func enforceable() []snapshot.Protocol {
 
 type compilation struct {
 	in     *Input
-	drafts map[string]*draft
+	drafts map[attach.PolicyID]*draft
 	// proxy and telemetry are those of every snapshot.
 	proxy     *snapshot.Proxy
 	telemetry *snapshot.Telemetry
@@ -108,15 +97,12 @@ func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Work
 	s := &snapshot.Snapshot{Workload: &snapshot.Workload{
 		Cluster: c.in.Cluster, Namespace: c.in.Namespace, Key: l.Key,
 	}, Proxy: c.proxy, Telemetry: c.telemetry}
-	peers := &stream.Peers{}
-	policies, stores := map[string]bool{}, map[string]bool{}
+	used := map[attach.PolicyID]*draft{}
 	for i := range l.Ports {
 		p := &l.Ports[i]
-		name := p.Policies[v1alpha1.KindRateLimitPolicy]
-		s.Ports = append(s.Ports, &snapshot.Port{
-			Number:          uint32(p.Number),
-			Protocol:        p.Protocol,
-			RateLimitPolicy: name,
+		port := &snapshot.Port{
+			Number:   uint32(p.Number),
+			Protocol: p.Protocol,
 			Identity: &snapshot.Identity{
 				TrustedProxies: p.Identity.TrustedProxies, IdentityHeaders: p.Identity.IdentityHeaders,
 			},
@@ -124,23 +110,39 @@ func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Work
 			Names:              p.Names,
 			Timeouts:           routeTimeouts(p.Timeouts),
 			MaxBodyBytes:       uint64(p.MaxBody),
-		})
-		if name == "" || policies[name] {
-			continue
 		}
-		policies[name] = true
-		d := c.drafts[name]
-		s.RateLimitPolicies = append(s.RateLimitPolicies, d.policy)
-		peers.Policies = append(peers.Policies, &stream.PolicyPeers{Policy: name, ReadyPods: ready[name]})
-		if store := d.policy.GetStore(); store != "" && !stores[store] {
+		for kind, name := range p.Policies {
+			id := attach.PolicyID{Kind: kind, Name: name}
+			snapshot.Govern(port, id)
+			used[id] = c.drafts[id]
+		}
+		s.Ports = append(s.Ports, port)
+	}
+	return Workload{Key: l.Key, Services: l.Services, Pods: l.Pods, Snapshot: s, Peers: c.resolve(s, used, ready)}
+}
+
+// resolve gives a snapshot its policies and all that they name.
+func (c *compilation) resolve(s *snapshot.Snapshot, used map[attach.PolicyID]*draft, ready map[string]uint32) *stream.Peers {
+	peers := &stream.Peers{}
+	var policies []snapshot.Policy
+	stores := map[string]bool{}
+	for _, id := range slices.SortedFunc(maps.Keys(used), snapshot.ComparePolicyIDs) {
+		p := used[id].policy
+		policies = append(policies, p)
+		if id.Kind == v1alpha1.KindRateLimitPolicy {
+			peers.Policies = append(peers.Policies, &stream.PolicyPeers{Policy: id.Name, ReadyPods: ready[id.Name]})
+		}
+		if snapshot.NeedsNamespaceKey(p) {
+			s.NamespaceKeyVersion = c.in.NamespaceKey
+		}
+		if store := p.GetStore(); store != "" && !stores[store] {
 			stores[store] = true
 			configured, _ := c.in.Config.Store(store)
 			s.Stores = append(s.Stores, compileStore(c.in, configured))
 		}
 	}
-	slices.SortFunc(s.RateLimitPolicies, func(a, b *snapshot.RateLimitPolicy) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	snapshot.SetPolicies(s, policies)
 	slices.SortFunc(s.Stores, func(a, b *snapshot.Store) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	s.JwtProviders = jwtProviders(c.in, s.GetRateLimitPolicies())
-	slices.SortFunc(peers.Policies, func(a, b *stream.PolicyPeers) int { return cmp.Compare(a.GetPolicy(), b.GetPolicy()) })
-	return Workload{Key: l.Key, Services: l.Services, Pods: l.Pods, Snapshot: s, Peers: peers}
+	s.JwtProviders = jwtProviders(c.in, policies)
+	return peers
 }

@@ -60,15 +60,16 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// readInput reads documents of the API's kinds, and two more: Config, whose spec is
-// the operator's configuration, and Credentials, whose spec is versions by store.
+// readInput reads documents of the API's kinds, and more: Config, whose spec is the
+// operator's configuration, Credentials, whose spec is versions by store, Secrets,
+// whose spec is what is known of them by name, and SharedStores.
 func readInput(t *testing.T, file string) Input {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := Input{Cluster: "c1", Namespace: "shop", Config: config.Default()}
+	in := Input{Cluster: "c1", Namespace: "shop", Config: config.Default(), NamespaceKey: "key-1"}
 	for i, doc := range bytes.Split(text, []byte("\n---\n")) {
 		if err := addDocument(&in, doc); err != nil {
 			t.Fatalf("%s, document %d: %v", file, i+1, err)
@@ -95,13 +96,11 @@ func addDocument(in *Input, doc []byte) error {
 		in.Config, err = config.Parse(c.Spec)
 		return err
 	case "Credentials":
-		var c struct {
-			Kind string            `json:"kind"`
-			Spec map[string]string `json:"spec"`
-		}
-		err := yaml.UnmarshalStrict(doc, &c)
-		in.Credentials = c.Spec
-		return err
+		return spec(doc, &in.Credentials)
+	case "Secrets":
+		return spec(doc, &in.Secrets)
+	case "SharedStores":
+		return spec(doc, &in.SharedStores)
 	case "Namespace":
 		var n corev1.Namespace
 		err := yaml.UnmarshalStrict(doc, &n)
@@ -119,6 +118,17 @@ func addDocument(in *Input, doc []byte) error {
 		return add(&in.CallbackRoutes, doc)
 	}
 	return fmt.Errorf("kind %q is not known", head.Kind)
+}
+
+// spec reads that of a document, which has nothing else.
+func spec[T any](doc []byte, into *T) error {
+	var c struct {
+		Kind string `json:"kind"`
+		Spec T      `json:"spec"`
+	}
+	err := yaml.UnmarshalStrict(doc, &c)
+	*into = c.Spec
+	return err
 }
 
 func add[T any](list *[]T, doc []byte) error {
@@ -140,6 +150,8 @@ type printedVerdict struct {
 	Reason  string          `json:"reason"`
 	Message string          `json:"message"`
 	Shadow  []string        `json:"shadow,omitempty"`
+	Address []string        `json:"byAddress,omitempty"`
+	Store   string          `json:"store,omitempty"`
 	Targets []printedTarget `json:"targets"`
 }
 
@@ -166,6 +178,9 @@ func printOutput(t *testing.T, out Output) []byte {
 	all.Unselected = podNames(out.Unselected)
 	for _, v := range out.Verdicts {
 		p := printedVerdict{Policy: v.Policy.String(), Reason: string(v.Reason), Message: v.Message, Shadow: v.Shadow}
+		if v.Policy.Kind == v1alpha1.KindIdempotencyPolicy {
+			p.Address, p.Store = v.ByAddress, v.Store
+		}
 		for _, target := range v.Targets {
 			p.Targets = append(p.Targets, printedTarget{
 				Target: target.Name + "/" + target.SectionName, Reason: string(target.Reason), Message: target.Message,

@@ -14,11 +14,11 @@ import (
 // maxParams is how many parameters sidecars read from a template.
 const maxParams = 16
 
-func (b *limitBuilder) matchList() []*snapshot.Match {
+func (b *builder) matchList() []*snapshot.Match {
 	var out []*snapshot.Match
-	for i := range b.spec.Match {
+	for i := range b.match {
 		field := fmt.Sprintf("match[%d].http", i)
-		h := b.spec.Match[i].HTTP
+		h := b.match[i].HTTP
 		if h == nil {
 			b.invalid(fmt.Sprintf("match[%d]", i), "The match is for no protocol: set http.")
 			continue
@@ -42,7 +42,7 @@ func methods(list []v1alpha1.HTTPMethod) []string {
 	return slices.Compact(out)
 }
 
-func (b *limitBuilder) headerMatches(field string, list []v1alpha1.HeaderMatch) []*snapshot.HeaderMatch {
+func (b *builder) headerMatches(field string, list []v1alpha1.HeaderMatch) []*snapshot.HeaderMatch {
 	var out []*snapshot.HeaderMatch
 	seen := map[string]string{}
 	for i, h := range list {
@@ -60,7 +60,7 @@ func (b *limitBuilder) headerMatches(field string, list []v1alpha1.HeaderMatch) 
 	return out
 }
 
-func (b *limitBuilder) pathMatch(field string, p *v1alpha1.PathMatch) *snapshot.PathMatch {
+func (b *builder) pathMatch(field string, p *v1alpha1.PathMatch) *snapshot.PathMatch {
 	if p == nil {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (b *limitBuilder) pathMatch(field string, p *v1alpha1.PathMatch) *snapshot.
 }
 
 // checkPath refuses what no request can match once its path is normalised.
-func (b *limitBuilder) checkPath(field string, p *v1alpha1.PathMatch) {
+func (b *builder) checkPath(field string, p *v1alpha1.PathMatch) {
 	var params []string
 	inner := strings.TrimSuffix(strings.TrimPrefix(p.Value, "/"), "/")
 	if inner == "" {

@@ -273,11 +273,13 @@ func TestMembersHaveNoOrder(t *testing.T) {
 	}
 	var hashes []string
 	for _, turn := range []bool{false, true} {
-		d, errs := build(&Input{}, policy(turn))
+		d, errs := buildLimits(&Input{}, policy(turn))
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
-		hashes = append(hashes, snapshot.Hash(&snapshot.Snapshot{RateLimitPolicies: []*snapshot.RateLimitPolicy{d.policy}}))
+		made := &snapshot.Snapshot{}
+		snapshot.SetPolicies(made, []snapshot.Policy{d.policy})
+		hashes = append(hashes, snapshot.Hash(made))
 	}
 	if hashes[0] != hashes[1] {
 		t.Errorf("hashes %s and %s", hashes[0], hashes[1])

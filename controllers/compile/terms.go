@@ -18,13 +18,13 @@ import (
 )
 
 // exemptions compiles what is neither counted nor limited.
-func (d *draft) exemptions(list []v1alpha1.Exemption) (errs []string) {
+func (d *draft) exemptions(list []v1alpha1.Exemption) (out []*snapshot.Exemption, errs []string) {
 	for i := range list {
 		path := fmt.Sprintf("spec.exempt[%d]", i)
 		if h := list[i].Header; h != nil {
 			name := strings.ToLower(string(h.Name))
 			d.exempt[name] = append(d.exempt[name], path+".header")
-			d.policy.Exempt = append(d.policy.Exempt, &snapshot.Exemption{Kind: &snapshot.Exemption_Header{
+			out = append(out, &snapshot.Exemption{Kind: &snapshot.Exemption_Header{
 				Header: &snapshot.HeaderMatch{Name: name, Value: h.Value},
 			}})
 			continue
@@ -35,10 +35,9 @@ func (d *draft) exemptions(list []v1alpha1.Exemption) (errs []string) {
 				path, list[i].SourceCIDR))
 			continue
 		}
-		d.policy.Exempt = append(d.policy.Exempt, &snapshot.Exemption{Kind: &snapshot.Exemption_SourceCidr{SourceCidr: p.Masked().String()}})
+		out = append(out, &snapshot.Exemption{Kind: &snapshot.Exemption_SourceCidr{SourceCidr: p.Masked().String()}})
 	}
-	d.policy.Exempt = canonical(d.policy.Exempt)
-	return errs
+	return canonical(out), errs
 }
 
 // calendar is nil where there is none.

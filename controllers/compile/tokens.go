@@ -13,7 +13,7 @@ import (
 
 // jwtClaim checks that the provider exists. One whose keys are not known is no
 // mistake of the policy: its other limits hold, and sidecars that had keys keep them.
-func (b *limitBuilder) jwtClaim(field string, k *v1alpha1.JWTClaimKey) *snapshot.JWTClaim {
+func (b *builder) jwtClaim(field string, k *v1alpha1.JWTClaimKey) *snapshot.JWTClaim {
 	name := string(k.Provider)
 	if _, ok := b.in.Config.JWTProvider(name); !ok {
 		b.invalid(field+".provider", "The operator's configuration has no JWT provider %q; it has %s. Name one of them, or add it to jwtProviders.",
@@ -47,7 +47,7 @@ func (d *draft) keylessWarnings() []string {
 }
 
 // jwtProviders are those that policies name, by name.
-func jwtProviders(in *Input, policies []*snapshot.RateLimitPolicy) []*snapshot.JWTProvider {
+func jwtProviders(in *Input, policies []snapshot.Policy) []*snapshot.JWTProvider {
 	used := map[string]bool{}
 	for _, p := range policies {
 		for name := range snapshot.JWTClaims(p) {

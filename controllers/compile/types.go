@@ -34,9 +34,28 @@ type Input struct {
 	// snapshots. One whose keys are not known yet has no entry.
 	JWTKeys map[string][]*snapshot.JWTKey
 
+	// NamespaceKey is the version of the namespace's key.
+	NamespaceKey string
+	// Secrets of the namespace that policies name, by name; one that is not there has no
+	// entry.
+	Secrets map[string]Secret
+	// SharedStores are those that other namespaces use with the same credentials.
+	SharedStores map[string]bool
+
 	// Credentials are the versions of the stores' Secrets for this namespace, by
 	// store. A store whose Secret is not there has no entry.
 	Credentials map[string]string
+}
+
+// Secret is what is known of one; its values are not here.
+type Secret struct {
+	// Denied: the operator may not read it. Labelled: weir.dev/use is "true"; others are
+	// not read.
+	Denied, Labelled bool
+	// Version changes with its content.
+	Version string
+	// Bytes are the lengths of its members, by name.
+	Bytes map[string]int
 }
 
 // Output is what follows.
@@ -70,10 +89,14 @@ type Verdict struct {
 	Message string
 	// Targets by name and section.
 	Targets []attach.Target
-	// Shadow are the names of limits that only report, sorted.
+	// Shadow are the names of limits that only report, or what an IdempotencyPolicy
+	// that only reports counts, sorted.
 	Shadow []string
-	// ByAddress are the names of limits that count by the client's address, sorted.
+	// ByAddress are the names of limits that count by the client's address, sorted, or
+	// scope, where an IdempotencyPolicy has it there.
 	ByAddress []string
+	// Store is the one it uses; empty: none.
+	Store string
 }
 
 // Accepted is the status of the condition.

@@ -39,20 +39,7 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 			out = append(out, fmt.Sprintf("%s.match[%d].thrift", path, i))
 		}
 	}
-	for i := range l.Key {
-		k := &l.Key[i]
-		for _, f := range []struct {
-			set  bool
-			name string
-		}{
-			{k.ThriftHeader != "", "thriftHeader"},
-			{k.ThriftField != "", "thriftField"},
-		} {
-			if f.set {
-				out = append(out, fmt.Sprintf("%s.key[%d].%s", path, i, f.name))
-			}
-		}
-	}
+	out = append(out, unsupportedMembers(path+".key", l.Key)...)
 	for _, f := range []struct {
 		set  bool
 		name string
@@ -62,6 +49,56 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 	} {
 		if f.set {
 			out = append(out, path+"."+f.name)
+		}
+	}
+	return out
+}
+
+// unsupportedIdempotency is unsupported of an IdempotencyPolicy.
+func unsupportedIdempotency(spec *v1alpha1.IdempotencyPolicySpec) []string {
+	var out []string
+	for i := range spec.Match {
+		if spec.Match[i].Thrift != nil {
+			out = append(out, fmt.Sprintf("spec.match[%d].thrift", i))
+		}
+	}
+	out = append(out, unsupportedSources("spec.key.sources", spec.Key.Sources)...)
+	if d := spec.Key.Derive; d != nil {
+		out = append(out, unsupportedSources("spec.key.derive.from", d.From)...)
+	}
+	out = append(out, unsupportedMembers("spec.scope", spec.Scope)...)
+	if t := spec.Thrift; t != nil {
+		if t.ExceptionField != 0 {
+			out = append(out, "spec.thrift.exceptionField")
+		}
+		if len(t.OnewayMethods) > 0 {
+			out = append(out, "spec.thrift.onewayMethods")
+		}
+	}
+	return out
+}
+
+func unsupportedSources(path string, list []v1alpha1.ContentSource) []string {
+	var out []string
+	for i := range list {
+		if list[i].ThriftHeader != "" {
+			out = append(out, fmt.Sprintf("%s[%d].%s", path, i, "thriftHeader"))
+		}
+		if list[i].ThriftField != "" {
+			out = append(out, fmt.Sprintf("%s[%d].%s", path, i, "thriftField"))
+		}
+	}
+	return out
+}
+
+func unsupportedMembers(path string, list []v1alpha1.KeyMember) []string {
+	var out []string
+	for i := range list {
+		if list[i].ThriftHeader != "" {
+			out = append(out, fmt.Sprintf("%s[%d].%s", path, i, "thriftHeader"))
+		}
+		if list[i].ThriftField != "" {
+			out = append(out, fmt.Sprintf("%s[%d].%s", path, i, "thriftField"))
 		}
 	}
 	return out

@@ -40,10 +40,6 @@ func later(in *Input) []Verdict {
 			"spec: This version of Weir does not support %s: nothing of it is enforced.", kind)}, refs)
 		out = append(out, v)
 	}
-	for i := range in.IdempotencyPolicies {
-		p := &in.IdempotencyPolicies[i]
-		add(v1alpha1.KindIdempotencyPolicy, &p.ObjectMeta, p.Spec.TargetRefs)
-	}
 	for i := range in.CallbackRoutes {
 		p := &in.CallbackRoutes[i]
 		add(v1alpha1.KindCallbackRoute, &p.ObjectMeta, sourceTargets(&p.Spec.Source))
@@ -93,7 +89,7 @@ func (v *Verdict) settle(d *draft, targets []attach.Target) {
 		v.Reason = worst
 	}
 	if v.Accepted() {
-		messages = append(messages, d.warnings(targets)...)
+		messages = append(messages, d.allWarnings(targets)...)
 	}
 	v.Message = strings.Join(messages, " ")
 }
@@ -106,14 +102,14 @@ func rank(r v1alpha1.ConditionReason) int {
 	}, r)
 }
 
-// warnings are about headers that clients can choose, and the store.
-func (d *draft) warnings(targets []attach.Target) []string {
+// allWarnings are those that depend on where the policy is attached, and the others.
+func (d *draft) allWarnings(targets []attach.Target) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(d.headers)) {
 		if at := strangers(name, targets); len(at) > 0 {
-			out = append(out, fmt.Sprintf("Warning: Any client of %s can choose the value of %s, which %s counts by: behind a proxy that sets it, "+
+			out = append(out, fmt.Sprintf("Warning: Any client of %s can choose the value of %s, which %s %s: behind a proxy that sets it, "+
 				"list it in identity.identityHeaders of the operator's configuration or in the Service's annotation %s.",
-				enumerate(at), name, enumerate(d.headers[name]), attach.AnnotationIdentityHeaders))
+				enumerate(at), name, enumerate(d.headers[name]), d.by, attach.AnnotationIdentityHeaders))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.exempt)) {
@@ -123,11 +119,8 @@ func (d *draft) warnings(targets []attach.Target) []string {
 				enumerate(d.exempt[name]), enumerate(at), name, attach.AnnotationIdentityHeaders))
 		}
 	}
-	if d.warning != "" {
-		out = append(out, d.warning)
-	}
-	out = append(out, d.keylessWarnings()...)
-	return out
+	out = append(out, d.warnings...)
+	return append(out, d.keylessWarnings()...)
 }
 
 // strangers are the targets at which any client can send the header.
