@@ -20,6 +20,8 @@ const (
 	maxServing  = 256 << 10
 	maxShadow   = 1024
 	maxProblems = 256
+	maxStores   = 64
+	maxDetail   = 64
 
 	// A sidecar may send burst messages in each period.
 	period = 10 * time.Second
@@ -73,11 +75,22 @@ func checkHello(h *stream.Hello) error {
 }
 
 func checkReport(r *stream.Report) error {
-	if len(r.GetShadow()) > maxShadow || len(r.GetProblems()) > maxProblems {
-		return status.Errorf(codes.InvalidArgument, "a report has more than %d shadow limits or %d problems", maxShadow, maxProblems)
+	if len(r.GetShadow())+len(r.GetIdempotencyShadow()) > maxShadow || len(r.GetProblems()) > maxProblems || len(r.GetStores()) > maxStores {
+		return status.Errorf(codes.InvalidArgument, "a report has more than %d counts of shadow policies, %d problems or %d stores", maxShadow, maxProblems, maxStores)
 	}
+	var names []string
 	for _, s := range r.GetShadow() {
-		if len(s.GetPolicy()) > maxName || len(s.GetLimit()) > maxName {
+		names = append(names, s.GetPolicy(), s.GetLimit())
+	}
+	for _, s := range r.GetIdempotencyShadow() {
+		names = append(names, s.GetPolicy())
+	}
+	for _, s := range r.GetStores() {
+		names = append(names, s.GetStore())
+		s.Detail = printable(s.GetDetail(), maxDetail)
+	}
+	for _, n := range names {
+		if len(n) > maxName {
 			return status.Error(codes.InvalidArgument, "a name in a report is too long")
 		}
 	}

@@ -12,24 +12,19 @@ import (
 	"weir.dev/weir/api/stream"
 )
 
-const kindRateLimit = stream.KindRateLimitPolicy + "/"
-
-// hasPolicy reports whether a snapshot has the policy kind/name.
-func hasPolicy(s *snapshot.Snapshot, policy string) bool {
-	return rateLimit(s, policy) != nil
+// policyNamed returns the policy kind/name of a snapshot; nil: it has none.
+func policyNamed(s *snapshot.Snapshot, policy string) snapshot.Policy {
+	kind, name, _ := strings.Cut(policy, "/")
+	return snapshot.Find(s, snapshot.PolicyID{Kind: kind, Name: name})
 }
 
-func rateLimit(s *snapshot.Snapshot, policy string) *snapshot.RateLimitPolicy {
-	name, ok := strings.CutPrefix(policy, kindRateLimit)
-	if !ok {
-		return nil
+// samePolicy reports whether both snapshots have the policy kind/name alike.
+func samePolicy(a, b *snapshot.Snapshot, policy string) bool {
+	x, y := policyNamed(a, policy), policyNamed(b, policy)
+	if x == nil || y == nil {
+		return x == nil && y == nil
 	}
-	for _, p := range s.GetRateLimitPolicies() {
-		if p.GetName() == name {
-			return p
-		}
-	}
-	return nil
+	return proto.Equal(x, y)
 }
 
 // fallback is want with each refused policy as serving has it; where serving has
@@ -37,26 +32,26 @@ func rateLimit(s *snapshot.Snapshot, policy string) *snapshot.RateLimitPolicy {
 // is nil for a sidecar that serves nothing yet.
 func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack) *snapshot.Snapshot {
 	out := proto.CloneOf(want)
-	former := map[string]*snapshot.RateLimitPolicy{}
-	policies := out.GetRateLimitPolicies()[:0]
-	gone := map[string]bool{}
-	for _, p := range out.GetRateLimitPolicies() {
-		if refused[kindRateLimit+p.GetName()] != nil {
-			old := rateLimit(serving, kindRateLimit+p.GetName())
+	var policies, former []snapshot.Policy
+	gone := map[snapshot.PolicyID]bool{}
+	for p := range snapshot.Policies(out) {
+		id := snapshot.IDOf(p)
+		if refused[id.String()] != nil {
+			old := snapshot.Find(serving, id)
 			if old == nil {
-				gone[p.GetName()] = true
+				gone[id] = true
 				continue
 			}
-			p = proto.CloneOf(old)
-			former[p.GetName()] = p
+			p, _ = proto.Clone(old).(snapshot.Policy)
+			former = append(former, p)
 		}
 		policies = append(policies, p)
 	}
-	out.RateLimitPolicies = policies
+	snapshot.SetPolicies(out, policies)
 	ports := out.GetPorts()[:0]
 	for _, p := range out.GetPorts() {
-		if gone[p.GetRateLimitPolicy()] {
-			if p = before(out, serving, p.GetNumber()); p == nil {
+		if slices.ContainsFunc(snapshot.Governing(p), func(id snapshot.PolicyID) bool { return gone[id] }) {
+			if p = without(gone, p, out, serving); p == nil {
 				continue
 			}
 		}
@@ -64,35 +59,71 @@ func fallback(want, serving *snapshot.Snapshot, refused map[string]*stream.Nack)
 	}
 	out.Ports = ports
 	for _, p := range former {
-		keepStore(out, serving, p.GetStore())
+		keepRefs(out, serving, p)
 	}
 	return out
 }
 
-// before is the port as serving has it, if no policy governs it there or one that out
-// has too: a refusal must not take an older limit away.
-func before(out, serving *snapshot.Snapshot, number uint32) *snapshot.Port {
+// without is the port without the policies that are gone. One that nothing else governs
+// is as it is where serving has it; nil: it is not there. At others the policies that
+// governed it there come back, by kind. A refusal must not take an older policy away, as
+// long as out has it too.
+func without(gone map[snapshot.PolicyID]bool, port *snapshot.Port, out, serving *snapshot.Snapshot) *snapshot.Port {
+	var before *snapshot.Port
 	for _, p := range serving.GetPorts() {
-		if p.GetNumber() != number {
+		if p.GetNumber() == port.GetNumber() {
+			before = proto.CloneOf(p)
+		}
+	}
+	were := snapshot.Governing(before)
+	for _, id := range were {
+		if snapshot.Find(out, id) == nil {
+			snapshot.Govern(before, snapshot.PolicyID{Kind: id.Kind})
+		}
+	}
+	kept := 0
+	for _, id := range snapshot.Governing(port) {
+		if !gone[id] {
+			kept++
 			continue
 		}
-		if name := p.GetRateLimitPolicy(); name == "" || rateLimit(out, kindRateLimit+name) != nil {
-			return proto.CloneOf(p)
+		snapshot.Govern(port, snapshot.PolicyID{Kind: id.Kind})
+		for _, old := range snapshot.Governing(before) {
+			if old.Kind == id.Kind {
+				snapshot.Govern(port, old)
+			}
 		}
 	}
-	return nil
+	switch {
+	case kept > 0:
+		return port
+	case before == nil, len(were) > 0 && len(snapshot.Governing(before)) == 0:
+		return nil
+	}
+	return before
 }
 
-// keepStore gives out the store of serving that only an old policy still names.
-func keepStore(out, serving *snapshot.Snapshot, name string) {
-	byName := func(s *snapshot.Store) bool { return s.GetName() == name }
-	if name == "" || slices.ContainsFunc(out.GetStores(), byName) {
-		return
+// keepRefs gives out what of serving only an old policy still names.
+func keepRefs(out, serving *snapshot.Snapshot, p snapshot.Policy) {
+	out.Stores = keep(out.GetStores(), serving.GetStores(), p.GetStore())
+	for name := range snapshot.JWTClaims(p) {
+		out.JwtProviders = keep(out.GetJwtProviders(), serving.GetJwtProviders(), name)
 	}
-	i := slices.IndexFunc(serving.GetStores(), byName)
-	if i < 0 {
-		return
+	if snapshot.NeedsNamespaceKey(p) && out.GetNamespaceKeyVersion() == "" {
+		out.NamespaceKeyVersion = serving.GetNamespaceKeyVersion()
 	}
-	out.Stores = append(out.Stores, proto.CloneOf(serving.GetStores()[i]))
-	slices.SortFunc(out.Stores, func(a, b *snapshot.Store) int { return strings.Compare(a.GetName(), b.GetName()) })
+}
+
+func keep[T interface {
+	proto.Message
+	GetName() string
+}](list, from []T, name string) []T {
+	named := func(x T) bool { return x.GetName() == name }
+	i := slices.IndexFunc(from, named)
+	if i < 0 || slices.ContainsFunc(list, named) {
+		return list
+	}
+	list = append(list, proto.CloneOf(from[i]))
+	slices.SortFunc(list, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return list
 }

@@ -136,6 +136,13 @@ func (f *fleet) update(ns string, pubs []hub.Publication) *stream.FleetUpdate {
 			secrets[c.GetStore()] = c
 		}
 	}
+	// What only other kinds of policies use is not the gateways' business.
+	counting := map[string]bool{}
+	for _, p := range snap.RateLimitPolicies {
+		counting[p.GetStore()] = true
+	}
+	snap.Stores = slices.DeleteFunc(snap.Stores, func(s *snapshot.Store) bool { return !counting[s.GetName()] })
+	maps.DeleteFunc(secrets, func(store string, _ *stream.StoreCredentials) bool { return !counting[store] })
 	if len(snap.Ports) == 0 {
 		return u
 	}

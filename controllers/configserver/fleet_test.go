@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"weir.dev/weir/api/snapshot"
@@ -67,12 +68,21 @@ func TestFleetIsForGateways(t *testing.T) {
 	}
 }
 
-// named is publication with names for its port, and another policy's port.
+// named is publication with names for its port, a store for its policy, and a port of
+// another kind of policy, whose store and keys are not the gateways' business.
 func named(generation int64, key string, names ...string) hub.Publication {
 	p := publication(generation)
 	p.Snapshot.Workload.Key = key
 	p.Snapshot.Ports[0].Names = names
-	p.Snapshot.Ports = append(p.Snapshot.Ports, &snapshot.Port{Number: 9090, Names: []string{"free/http"}})
+	p.Snapshot.Ports = append(p.Snapshot.Ports, &snapshot.Port{Number: 9090, Names: []string{"free/http"}, IdempotencyPolicy: "once"})
+	p.Snapshot.RateLimitPolicies[0].Store = "default"
+	p.Snapshot.IdempotencyPolicies = []*snapshot.IdempotencyPolicy{{Name: "once", Store: "records"}}
+	p.Snapshot.Stores = []*snapshot.Store{{Name: "default"}, {Name: "records"}}
+	p.Snapshot.NamespaceKeyVersion = "1"
+	p.Secrets = proto.CloneOf(p.Secrets)
+	p.Secrets.Stores = append(p.Secrets.Stores, &stream.StoreCredentials{Store: "records", Password: "r"})
+	p.Secrets.NamespaceKey = &stream.NamespaceKey{Version: "1", Current: []byte("k")}
+	p.Secrets.Keys = []*stream.UserKey{{Name: "k", Current: []byte("u")}}
 	return p
 }
 
@@ -100,7 +110,8 @@ func TestFleetStream(t *testing.T) {
 			Snapshot: &snapshot.Snapshot{
 				Workload:          &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "gateway"},
 				Ports:             []*snapshot.Port{port(1, "pay/80", "pay/http"), port(2, "other/http")},
-				RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "pay", Generation: generation}},
+				RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "pay", Generation: generation, Store: "default"}},
+				Stores:            []*snapshot.Store{{Name: "default"}},
 			},
 			Secrets: publication(1).Secrets,
 		}

@@ -139,7 +139,7 @@ func (s *session) nacked(n *stream.Nack) []*stream.ToSidecar {
 	}
 	s.asked = nil
 	n = proto.CloneOf(n)
-	if !hasPolicy(s.flightSnap, n.GetPolicy()) {
+	if policyNamed(s.flightSnap, n.GetPolicy()) == nil {
 		n.Policy = ""
 	}
 	s.nack = n
@@ -205,7 +205,7 @@ func (s *session) again(v hub.View) []*stream.Nack {
 	}
 	var out []*stream.Nack
 	for _, policy := range slices.Sorted(maps.Keys(s.refused)) {
-		if proto.Equal(rateLimit(s.view.Snapshot, policy), rateLimit(v.Snapshot, policy)) {
+		if samePolicy(s.view.Snapshot, v.Snapshot, policy) {
 			out = append(out, s.refused[policy])
 		}
 	}

@@ -32,6 +32,19 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// Policies are named without the kind of most, and with idp: for the other.
+const (
+	kindRateLimit   = stream.KindRateLimitPolicy + "/"
+	kindIdempotency = stream.KindIdempotencyPolicy + "/"
+)
+
+func short(policy string) string {
+	if name, ok := strings.CutPrefix(policy, kindIdempotency); ok {
+		return "idp:" + name
+	}
+	return strings.TrimPrefix(policy, kindRateLimit)
+}
+
 type play struct {
 	out   strings.Builder
 	s     *session
@@ -64,6 +77,9 @@ func (p *play) step(t *testing.T, line string) {
 		n := &stream.Nack{Hash: p.hash(f[1]), Reason: "no."}
 		if len(f) > 2 {
 			n.Policy = kindRateLimit + f[2]
+			if name, ok := strings.CutPrefix(f[2], "idp:"); ok {
+				n.Policy = kindIdempotency + name
+			}
 		}
 		p.print(p.s.nacked(n))
 	case "known": // the hub still remembers this snapshot
@@ -78,7 +94,8 @@ func (p *play) step(t *testing.T, line string) {
 }
 
 // view makes a view of words like pay@2 (a policy and its generation, one port
-// each), secrets=v1, peers=3.
+// each), idp:once@1 (which governs the port before it, or the first), key=v1,
+// secrets=v1, peers=3.
 func (p *play) view(t *testing.T, words []string) hub.View {
 	t.Helper()
 	snap := &snapshot.Snapshot{Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "w"}}
@@ -96,11 +113,24 @@ func (p *play) view(t *testing.T, words []string) hub.View {
 			v.Peers = &stream.Peers{Policies: []*stream.PolicyPeers{{Policy: "pay", ReadyPods: uint32(n)}}}
 			continue
 		}
+		if s, ok := strings.CutPrefix(w, "key="); ok {
+			v.Secrets = &stream.Secrets{NamespaceKey: &stream.NamespaceKey{Version: s}}
+			snap.NamespaceKeyVersion = s
+			continue
+		}
 		name, gen, _ := strings.Cut(w, "@")
 		gen, store, _ := strings.Cut(gen, "/")
 		g, err := strconv.ParseInt(gen, 10, 64)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if name, ok := strings.CutPrefix(name, "idp:"); ok {
+			snap.IdempotencyPolicies = append(snap.IdempotencyPolicies, &snapshot.IdempotencyPolicy{Name: name, Generation: g, Store: store})
+			if len(snap.Ports) == 0 {
+				snap.Ports = append(snap.Ports, &snapshot.Port{Number: 8000})
+			}
+			snap.Ports[len(snap.Ports)-1].IdempotencyPolicy = name
+			continue
 		}
 		snap.RateLimitPolicies = append(snap.RateLimitPolicies, &snapshot.RateLimitPolicy{Name: name, Generation: g, Store: store})
 		snap.Ports = append(snap.Ports, &snapshot.Port{Number: uint32(8000 + len(snap.Ports)), RateLimitPolicy: name})
@@ -138,7 +168,12 @@ func (p *play) print(out []*stream.ToSidecar) {
 	for _, m := range out {
 		switch m := m.GetMessage().(type) {
 		case *stream.ToSidecar_Secrets:
-			fmt.Fprintf(&p.out, "  -> secrets %s\n", m.Secrets.GetStores()[0].GetVersion())
+			for _, s := range m.Secrets.GetStores() {
+				fmt.Fprintf(&p.out, "  -> secrets %s\n", s.GetVersion())
+			}
+			if k := m.Secrets.GetNamespaceKey(); k != nil {
+				fmt.Fprintf(&p.out, "  -> key %s\n", k.GetVersion())
+			}
 		case *stream.ToSidecar_Peers:
 			fmt.Fprintf(&p.out, "  -> peers %d\n", m.Peers.GetPolicies()[0].GetReadyPods())
 		case *stream.ToSidecar_Snapshot:
@@ -150,7 +185,11 @@ func (p *play) print(out []*stream.ToSidecar) {
 func describe(s *snapshot.Snapshot) string {
 	var b strings.Builder
 	for i, port := range s.GetPorts() {
-		governed := port.GetRateLimitPolicy()
+		var all []string
+		for _, id := range snapshot.Governing(port) {
+			all = append(all, short(id.String()))
+		}
+		governed := strings.Join(all, " and ")
 		if governed == "" {
 			governed = "none"
 		}
@@ -169,7 +208,7 @@ func describe(s *snapshot.Snapshot) string {
 func generations(list []*stream.PolicyGeneration) string {
 	var out []string
 	for _, g := range list {
-		out = append(out, fmt.Sprintf("%s@%d", strings.TrimPrefix(g.GetPolicy(), kindRateLimit), g.GetGeneration()))
+		out = append(out, fmt.Sprintf("%s@%d", short(g.GetPolicy()), g.GetGeneration()))
 	}
 	return "[" + strings.Join(out, " ") + "]"
 }
@@ -182,7 +221,7 @@ func (p *play) state() {
 		fmt.Fprintf(&p.out, " nack %s %q", p.name(n.GetHash()), n.GetPolicy())
 	}
 	for _, n := range st.GetRefused() {
-		fmt.Fprintf(&p.out, " refused %s", strings.TrimPrefix(n.GetPolicy(), kindRateLimit))
+		fmt.Fprintf(&p.out, " refused %s", short(n.GetPolicy()))
 	}
 	p.out.WriteString("\n")
 }

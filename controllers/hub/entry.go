@@ -84,17 +84,16 @@ func (h *history) put(hash string, s *snapshot.Snapshot) {
 
 // Generations are the policies of a snapshot and their ports, as acks of it are counted.
 func Generations(s *snapshot.Snapshot) []*stream.PolicyGeneration {
-	ports := map[string][]uint32{}
+	ports := map[snapshot.PolicyID][]uint32{}
 	for _, p := range s.GetPorts() {
-		if name := p.GetRateLimitPolicy(); name != "" {
-			ports[name] = append(ports[name], p.GetNumber())
+		for _, id := range snapshot.Governing(p) {
+			ports[id] = append(ports[id], p.GetNumber())
 		}
 	}
 	var out []*stream.PolicyGeneration
-	for _, p := range s.GetRateLimitPolicies() {
-		out = append(out, &stream.PolicyGeneration{
-			Policy: stream.KindRateLimitPolicy + "/" + p.GetName(), Generation: p.GetGeneration(), Uid: p.GetUid(), Ports: ports[p.GetName()],
-		})
+	for p := range snapshot.Policies(s) {
+		id := snapshot.IDOf(p)
+		out = append(out, &stream.PolicyGeneration{Policy: id.String(), Generation: p.GetGeneration(), Uid: p.GetUid(), Ports: ports[id]})
 	}
 	return out
 }

@@ -171,7 +171,9 @@ func countsOnly(a, b *stream.PodState) bool {
 		return false
 	}
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.Report.Shadow, b.Report.Shadow = nil, nil
+	for _, r := range []*stream.Report{a.Report, b.Report} {
+		r.Shadow, r.IdempotencyShadow = nil, nil
+	}
 	return proto.Equal(a, b)
 }
 
