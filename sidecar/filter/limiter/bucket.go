@@ -45,25 +45,38 @@ func (r *Rule) settle(s *State, now int64) (level float64, healed bool) {
 	if s.at >= 0 {
 		level = math.Max(s.level-float64(now-s.at), 0)
 	}
-	if !r.postpaid || s.at < 0 || float64(now-s.at) >= s.level+s.back {
+	if s.at < 0 || float64(now-s.at) >= s.level+s.back {
 		s.back = 0
 	}
 	if level > ceiling {
-		if r.postpaid {
-			s.back += level - ceiling
-		}
+		s.back += level - ceiling
 		level, healed = ceiling, true
 		s.at, s.level = now, ceiling
 	}
 	return level, healed
 }
 
-// refundBucket lowers the debt only while the bucket cannot have been whole since
-// the receipt: afterwards time has given the tokens back already, and others
-// would be too many.
+// ReceiptLife is how long, in µs, what a bucket has let through can be given back.
+const ReceiptLife = 600_000_000
+
+// refundBucket lowers the debt. A bucket that had begun to refill since would refill
+// twice, so that no more is given back than the debt has been all the time since. Nobody
+// remembers each moment, but this is known: a receipt is tat+back at its time, which
+// never goes down. So tat was never less since than the receipt without what is back now,
+// and the debt never less than that without the present time.
 func (r *Rule) refundBucket(s *State, now, receipt int64) {
-	if s.at < 0 || now > receipt {
+	if s.at < 0 {
 		return
 	}
-	s.level = math.Max(s.level-float64(r.cost)*r.Interval(), 0)
+	left := math.Max(s.level-float64(now-s.at), 0)
+	give := math.Min(math.Min(float64(r.cost)*r.Interval(), float64(receipt-now)-s.back), left)
+	if give > 0 {
+		s.level -= give
+		s.back += give
+	}
+}
+
+// life is how long after at a bucket's state says something.
+func (s *State) life() float64 {
+	return math.Max(s.level, math.Min(s.level+s.back, ReceiptLife))
 }

@@ -166,8 +166,8 @@ type State struct {
 	at int64
 	// level is a bucket's debt in µs: tat - at.
 	level float64
-	// back is what a bucket that is paid for later was given back, in µs, while
-	// receipts of before can still be used, see Rule.Postpaid.
+	// back is what a bucket was given back, in µs, while receipts of before can still
+	// be used, see refundBucket.
 	back float64
 	// count of a fixed window, or of requests in progress.
 	count uint64
@@ -214,12 +214,8 @@ func (r *Rule) Refund(s *State, now, receipt int64) {
 	}
 	switch r.algorithm {
 	case SlidingWindow:
-		r.refundSliding(s, receipt)
+		r.refundSliding(s, now, receipt)
 	case TokenBucket:
-		if r.postpaid {
-			r.giveBack(s, now, receipt)
-			return
-		}
 		r.refundBucket(s, now, receipt)
 	case Concurrency:
 		s.count -= min(s.count, 1)

@@ -92,8 +92,10 @@ func (r *Rule) debitSliding(s *State, now int64, n uint64) {
 	*p = uint32(min(uint64(*p)+n, 1<<32-1))
 }
 
-func (r *Rule) refundSliding(s *State, slot int64) {
-	if s.unit != r.window/Slots || slot > s.at || slot < s.at-Slots {
+// refundSliding lowers a slot that is in the window, of s and of now.
+func (r *Rule) refundSliding(s *State, now, slot int64) {
+	width := r.window / Slots
+	if s.unit != width || slot > min(s.at, now/width) || slot < max(s.at, now/width)-Slots {
 		return
 	}
 	p := &s.counts[slot%(Slots+1)]

@@ -26,7 +26,7 @@ type Source interface {
 	// Refill asks for want tokens, and calls done once with the answer, from another
 	// goroutine; ok is false when there was none.
 	Refill(key limiter.Key, r *limiter.Rule, want uint64, done func(d limiter.Decision, ok bool))
-	// Refund gives back n tokens, which cannot have been spent before receipt.
+	// Refund gives back n tokens, of which the last has this receipt.
 	Refund(key limiter.Key, r *limiter.Rule, n uint64, receipt int64)
 }
 
@@ -49,7 +49,7 @@ type tokens struct {
 	// next is when the first may be spent, every is between them; µs.
 	next, every float64
 	expires     int64
-	// receipt is the store's time before which the first has not worn off.
+	// receipt is that of the first, as if it had been let through by itself.
 	receipt float64
 }
 
@@ -92,6 +92,7 @@ func (t *Table) Take(key limiter.Key, r *limiter.Rule) (d limiter.Decision, ask 
 	if h := &e.held; h.n >= cost {
 		at := h.next + float64(cost-1)*h.every
 		if at <= float64(now) {
+			d.Receipt = int64(h.receipt + float64(cost-1)*h.every)
 			h.spend(cost)
 			d.Allowed = true
 		} else {
@@ -155,7 +156,7 @@ func (t *Table) turn(key limiter.Key, e *entry, now int64) {
 
 func (t *Table) refund(key limiter.Key, e *entry, h *tokens) {
 	if h.n > 0 {
-		t.source.Refund(key, &e.rule, h.n, int64(h.receipt))
+		t.source.Refund(key, &e.rule, h.n, int64(h.receipt+float64(h.n-1)*h.every))
 	}
 	*h = tokens{}
 }
@@ -210,9 +211,7 @@ func (t *Table) Answered(key limiter.Key, r *limiter.Rule, ask limiter.Ask, d li
 	got.receipt = float64(d.Receipt) + got.every
 	e := s.by[key]
 	if e == nil || e.rule != *r {
-		if got.n > 0 {
-			t.source.Refund(key, r, got.n, int64(got.receipt))
-		}
+		t.refund(key, &entry{rule: *r}, &got)
 		return
 	}
 	e.asking = false

@@ -15,6 +15,10 @@ const maxDenials = 1 << 12
 // shortest, in µs, is the wait that is worth keeping: a store answers in less.
 const shortest = 1000
 
+// longest, in µs, is how long a denial is kept that can end before its time, because
+// something is given back.
+const longest = 1_000_000
+
 // Denials remembers what a store has denied, until the moment at which it can say
 // otherwise: a key that is denied costs no call until then. What finds no room is
 // not kept. Safe for concurrent use.
@@ -33,7 +37,9 @@ type denialShard struct {
 }
 
 type denial struct {
-	at, until int64
+	at int64
+	// until when it is kept, retry until when it holds.
+	until, retry int64
 	// rule and penalty are those it was denied under.
 	rule    limiter.Rule
 	penalty limiter.Penalty
@@ -66,7 +72,10 @@ func (c *Denials) Put(key limiter.Key, r *limiter.Rule, p *limiter.Penalty, d li
 	if s.by == nil {
 		s.by = map[limiter.Key]denial{}
 	}
-	e := denial{at: now, until: now + d.Retry, rule: *r, d: d}
+	e := denial{at: now, until: now + d.Retry, retry: now + d.Retry, rule: *r, d: d}
+	if r.IsPostpaid() && !d.Banned {
+		e.until = min(e.until, now+longest)
+	}
 	if p != nil {
 		e.penalty = *p
 	}
@@ -92,7 +101,7 @@ func (c *Denials) Get(key limiter.Key, r *limiter.Rule, p *limiter.Penalty) (lim
 		return limiter.Decision{}, false
 	}
 	d := e.d
-	d.Retry = e.until - now
+	d.Retry = e.retry - now
 	d.Reset = max(0, d.Reset-(now-e.at))
 	return d, true
 }

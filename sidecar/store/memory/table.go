@@ -92,6 +92,31 @@ func (t *Table) Refund(key limiter.Key, r *limiter.Rule, receipt int64) {
 	r.Refund(&t.overflow.state, t.now(), receipt)
 }
 
+// Correct counts delta units more, or less, of what a Take with that receipt has let
+// through.
+func (t *Table) Correct(key limiter.Key, r *limiter.Rule, receipt, delta int64) {
+	if delta < 0 {
+		back := r.Times(uint64(-delta))
+		t.Refund(key, &back, receipt)
+		return
+	}
+	s := &t.shards[int(key[0])%shards]
+	s.Lock()
+	now := t.now()
+	// What was let through may count nothing any more, what it costs besides does.
+	if state := t.state(s, key, now); state != nil {
+		r.Debit(state, now, uint64(delta))
+		s.Unlock()
+		return
+	}
+	s.Unlock()
+
+	t.overflow.Lock()
+	defer t.overflow.Unlock()
+	t.overflow.used.Store(true)
+	r.Debit(&t.overflow.state, t.now(), uint64(delta))
+}
+
 // Banned is how long, in µs, key is banned yet.
 func (t *Table) Banned(key limiter.Key, p *limiter.Penalty) int64 {
 	s := &t.shards[int(key[0])%shards]

@@ -3,10 +3,11 @@
 --
 -- KEYS: one for each limit, then one for the bans of each limit with a penalty; all
 -- of one slot in a cluster.
--- ARGV: 'take', 'refund' or 'beat', the caller's id, then for each limit: algorithm, limit, window in µs,
--- burst, 1 for a shadow (take) or the receipt (refund), the cost, the penalty's
--- denials (0: none), window and ban in µs, and last, of a calendar where four windows
--- begin, of a lease how many tokens are wanted (else empty).
+-- ARGV: 'take', 'refund', 'debit' or 'beat', the caller's id, then for each limit: algorithm, limit,
+-- window in µs, burst, 1 for a shadow (take) or the receipt (refund), the cost, the penalty's
+-- denials (0: none), window and ban in µs, how far in µs the debt of a bucket can go beyond its
+-- burst (0: it is not paid for later), and last, of a calendar where four windows begin, of a
+-- lease how many tokens are wanted (else empty).
 -- Reply to take: for each limit `allowed remaining retry reset receipt `, allowed
 -- being 2 for a ban, and for a lease `granted level `, in one string, since numbers in replies lose their fraction and
 -- times are in µs. For beat, see there.
@@ -15,6 +16,9 @@ local now = math.max((tonumber(t[1]) - 1577836800) * 1000000 + tonumber(t[2]), 0
 
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local SLACK = 1e-3
+
+-- MOST is what a slot counts to, MOST_FIXED a fixed window.
+local MOST, MOST_FIXED = 4294967295, 1e15
 
 -- counts of the slots j-16 to j are at 1 to 17: small indices, since some Lua
 -- (that of miniredis) makes an array as long as the largest one.
@@ -30,8 +34,9 @@ local function slots(raw, width, j)
     i = min(i, j)
     local at = i - j + 17
     if at >= 1 then
-      counts[at] = (counts[at] or 0) + c
-      sum = sum + c
+      local before = counts[at] or 0
+      counts[at] = min(before + c, MOST)
+      sum = sum + counts[at] - before
     end
   end
   return counts, sum, healed
@@ -75,25 +80,47 @@ end
 
 -- What is granted ahead of its time at the most, see limiter.Reserve.
 local RESERVE = 25000
+-- How long what was let through can be given back, see limiter.ReceiptLife.
+local RECEIPT_LIFE = 600000000
 
-local function bucket(raw, limit, window, burst, cost, spend, lease)
+-- unpack_bucket is when a bucket was looked at last, its debt then, and what was given
+-- back of it, see limiter.Rule.Refund; nil of another algorithm's value.
+local function unpack_bucket(raw)
+  local at, level, back = string.match(raw or '', '^T(%d+) (.+)$')
+  if not at then at, level, back = string.match(raw or '', '^U(%d+) (%S+) (%S+)$') end
+  return tonumber(at), tonumber(level), tonumber(back or 0)
+end
+
+-- settle is the debt of a bucket now, and what was given back of it.
+local function settle(raw, ceiling)
+  local at, level, back = unpack_bucket(raw)
+  if not at then return 0, 0, false end
+  if now - at >= level + back then back = 0 end
+  level = max(level - (now - at), 0)
+  if level <= ceiling then return level, back, false end
+  return ceiling, back + (level - ceiling), true
+end
+
+-- pack_bucket is the value of a bucket and how long it says something.
+local function pack_bucket(at, level, back)
+  if back == 0 then return string.format('T%.0f %.17g', at, level), level end
+  return string.format('U%.0f %.17g %.17g', at, level, back), max(level, min(level + back, RECEIPT_LIFE))
+end
+
+local function bucket(raw, limit, window, burst, cost, spend, lease, debt)
   local T = window / limit
   local tau = burst * T
   local want = tonumber(lease)
-  -- Also where nothing is leased: others that lease may share the bucket.
-  local ceiling = tau + RESERVE
-  local at, level = string.match(raw or '', '^T(%d+) (.+)$')
-  level = at and max(tonumber(level) - (now - tonumber(at)), 0) or 0
-  local healed = level > ceiling
-  level = min(level, ceiling)
+  -- The reserve also where nothing is leased: others that lease may share the bucket.
+  local level, back, healed = settle(raw, tau + RESERVE + debt)
   local need = cost * T
   local allowed = level + need <= tau + SLACK
   if allowed and spend then level = level + need end
   local remaining, retry = floor(max((tau - level + SLACK) / T, 0)), 0
   if remaining < cost then retry = max(1, ceil(level + need - tau - SLACK)) end
-  local reset, receipt, granted = ceil(level), now + floor(level), nil
+  local reset, receipt, granted = ceil(level), now + floor(level + back), nil
   if want then
-    local room, before = floor((ceiling - level) / T + 1e-6), ceil(level * 1000)
+    local room, before = floor((tau + RESERVE - level) / T + 1e-6), ceil(level * 1000)
     granted = '0 0 '
     if spend and want > 0 and room >= 1 then
       local n = min(want, ceil(room / 2))
@@ -102,8 +129,9 @@ local function bucket(raw, limit, window, burst, cost, spend, lease)
       healed = true
     end
   end
-  local value = (allowed and spend or healed) and string.format('T%.0f %.17g', now, level) or nil
-  return allowed, remaining, retry, reset, receipt, value, level, granted
+  local value, ttl
+  if allowed and spend or healed then value, ttl = pack_bucket(now, level, back) end
+  return allowed, remaining, retry, reset, receipt, value, ttl, granted
 end
 
 -- span is where the window around now begins and ends. A caller whose clock is far
@@ -122,8 +150,8 @@ local function span(window, calendar)
   return to + k * (to - from), to + (k + 1) * (to - from)
 end
 
-local function fixed(raw, limit, window, burst, cost, spend, calendar)
-  local from, to = span(window, calendar)
+-- counted is what a fixed window from..to has counted.
+local function counted(raw, from, to)
   local begun, ends, count
   local unit, k, c = string.match(raw or '', '^F(%d+) (%d+)=(%d+)$')
   if unit then
@@ -133,17 +161,20 @@ local function fixed(raw, limit, window, burst, cost, spend, calendar)
     begun, ends, count = tonumber(begun), tonumber(ends), tonumber(c)
   end
   if not count or ends <= from then count = 0 end
-  local healed = count > 0 and (begun ~= from or ends ~= to)
+  return count, count > 0 and (begun ~= from or ends ~= to)
+end
+
+local function pack_fixed(count, from, to, window, calendar)
+  if calendar == '' then return string.format('F%.0f %.0f=%.0f', window, from / window, count) end
+  return string.format('C%.0f %.0f=%.0f', from, to, count)
+end
+
+local function fixed(raw, limit, window, burst, cost, spend, calendar)
+  local from, to = span(window, calendar)
+  local count, healed = counted(raw, from, to)
   local allowed = count + cost <= limit
   if allowed and spend then count = count + cost end
-  local value
-  if allowed and spend or healed then
-    if calendar == '' then
-      value = string.format('F%.0f %.0f=%.0f', window, from / window, count)
-    else
-      value = string.format('C%.0f %.0f=%.0f', from, to, count)
-    end
-  end
+  local value = (allowed and spend or healed) and pack_fixed(count, from, to, window, calendar) or nil
   local reset = to - now
   return allowed, max(limit - count, 0), count + cost <= limit and 0 or reset, reset, from, value, reset
 end
@@ -195,7 +226,7 @@ local function set(key, value, ttl)
   redis.call('SET', key, value, 'PX', ceil(ttl / 1000) + 1000)
 end
 
-local FIELDS = 10
+local FIELDS = 11
 local limits = (#ARGV - 2) / FIELDS
 local function arg(i, n) return tonumber(ARGV[(i - 1) * FIELDS + 2 + n]) end
 local function calendar(i) return ARGV[i * FIELDS + 2] end
@@ -225,6 +256,43 @@ local function strike(key, denials, within, ban)
   return ban
 end
 
+-- give_back lowers a bucket's debt by units, in µs.
+local function give_back(key, raw, receipt, units)
+  local at, level, back = unpack_bucket(raw)
+  if not at then return end
+  local give = min(units, receipt - now - back, max(level - (now - at), 0))
+  if give <= 0 then return end
+  local value, ttl = pack_bucket(at, level - give, back + give)
+  set(key, value, max(at + ttl - now, 0))
+end
+
+-- debit counts n units more, whether there is room for them or not.
+local function debit(key, algorithm, limit, window, burst, n, calendar, debt)
+  local raw = redis.call('GET', key)
+  if algorithm == 1 then
+    local width = window / 16
+    local j = floor(now / width)
+    local counts = slots(raw, width, j)
+    counts[17] = min((counts[17] or 0) + n, MOST)
+    set(key, pack_slots(counts, width, j), (j + 17) * width - now)
+  elseif algorithm == BUCKET then
+    local T = window / limit
+    local ceiling = burst * T + RESERVE + debt
+    local level, back = settle(raw, ceiling)
+    local next = level + n * T
+    if next > ceiling then
+      back = back + level
+      next = ceiling
+    end
+    local value, ttl = pack_bucket(now, next, back)
+    set(key, value, ttl)
+  elseif algorithm == 3 then
+    local from, to = span(window, calendar)
+    local count = counted(raw, from, to)
+    set(key, pack_fixed(min(count + n, max(count, MOST_FIXED)), from, to, window, calendar), to - now)
+  end
+end
+
 local function refund(key, algorithm, limit, window, receipt, cost)
   if algorithm == CONCURRENCY then
     local _, own = holders(key)
@@ -243,12 +311,8 @@ local function refund(key, algorithm, limit, window, receipt, cost)
       counts[at] = max(counts[at] - cost, 0)
       set(key, pack_slots(counts, width, j), (j + 17) * width - now)
     end
-  elseif algorithm == 2 then
-    local at, level = string.match(raw, '^T(%d+) (.+)$')
-    if at and now <= receipt then
-      level = max(tonumber(level) - cost * (window / limit), 0)
-      set(key, string.format('T%s %.17g', at, level), max(at + level - now, 0))
-    end
+  elseif algorithm == BUCKET then
+    give_back(key, raw, receipt, cost * (window / limit))
   else
     local unit, k, count = string.match(raw, '^F(%d+) (%d+)=(%d+)$')
     if unit and tonumber(unit) == window and k * unit == receipt then
@@ -265,11 +329,16 @@ end
 -- decide asks the limit's algorithm.
 local function decide(i, raw, spend)
   if arg(i, 1) == CONCURRENCY then return concurrency(KEYS[i], arg(i, 2), spend) end
-  return algorithms[arg(i, 1)](raw, arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend, calendar(i))
+  return algorithms[arg(i, 1)](raw, arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), spend, calendar(i), arg(i, 10))
 end
 
 if ARGV[1] == 'refund' then
   for i = 1, limits do refund(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 5), arg(i, 6)) end
+  return ''
+end
+
+if ARGV[1] == 'debit' then
+  for i = 1, limits do debit(KEYS[i], arg(i, 1), arg(i, 2), arg(i, 3), arg(i, 4), arg(i, 6), calendar(i), arg(i, 10)) end
   return ''
 end
 

@@ -68,9 +68,17 @@ func (s *Store) finish(c *call, err error) {
 // step is one script call: ops of one call that share a slot.
 type step struct {
 	call *call
+	verb string
 	ops  []limiter.Op
 	cmd  *redis.Cmd
 }
+
+// The script's verbs. Beats have code of their own.
+const (
+	verbTake   = "take"
+	verbRefund = "refund"
+	verbDebit  = "debit"
+)
 
 func (s *Store) run(batch []*call) {
 	client := s.acquire()
@@ -88,7 +96,7 @@ func (s *Store) run(batch []*call) {
 	releases := []step(nil)
 	for _, c := range batch {
 		if c.release {
-			releases = append(releases, step{call: c, ops: c.ops})
+			releases = append(releases, step{call: c, verb: c.verb, ops: c.ops})
 			continue
 		}
 		if c.state.Load() == callAbandoned {
@@ -97,7 +105,7 @@ func (s *Store) run(batch []*call) {
 			continue
 		}
 		for _, ops := range s.split(c.ops) {
-			steps = append(steps, step{call: c, ops: ops})
+			steps = append(steps, step{call: c, verb: verbTake, ops: ops})
 		}
 	}
 	if len(releases) > 0 {
@@ -128,7 +136,7 @@ func (s *Store) run(batch []*call) {
 		s.finish(c, err)
 	}
 	if len(refunds) > 0 {
-		_ = s.refund(client, refunds)
+		s.refund(client, refunds)
 	}
 }
 
@@ -158,14 +166,14 @@ func (s *Store) split(ops []limiter.Op) [][]limiter.Op {
 func (s *Store) exec(client *conn, steps []step) {
 	pipe := client.Pipeline()
 	for i := range steps {
-		keys, args := s.arguments("take", steps[i].ops)
+		keys, args := s.arguments(steps[i].verb, steps[i].ops)
 		steps[i].cmd = pipe.EvalSha(s.ctx, s.script.sha, keys, args...)
 	}
 	_, _ = pipe.Exec(s.ctx) // each command has its error
 	pipe = client.Pipeline()
 	for i := range steps {
 		if redis.HasErrorPrefix(steps[i].cmd.Err(), "NOSCRIPT") {
-			keys, args := s.arguments("take", steps[i].ops)
+			keys, args := s.arguments(steps[i].verb, steps[i].ops)
 			steps[i].cmd = pipe.Eval(s.ctx, s.script.source, keys, args...)
 		}
 	}
@@ -210,7 +218,7 @@ func appendRefunds(refunds, steps []step) []step {
 		}
 		// A script call in which one denied has spent nothing.
 		if len(spent) > 0 && !limiter.Denied(st.ops) {
-			refunds = append(refunds, step{ops: spent})
+			refunds = append(refunds, step{verb: verbRefund, ops: spent})
 		}
 	}
 	return refunds
@@ -225,32 +233,29 @@ func unspent(ops []limiter.Op) {
 	}
 }
 
-// release gives back what requests held that are over. What fails is found out by
-// beats.
+// release sends what nobody waits for: what requests held that are over, tokens, and
+// what requests have cost in the end. What fails of permits is found out by beats.
 func (s *Store) release(client *conn, steps []step) {
-	err := s.refund(client, steps)
+	s.refund(client, steps)
 	for _, st := range steps {
-		s.permits.released(st.ops, err)
-		s.finish(st.call, err)
+		s.permits.released(st.ops, st.cmd.Err())
+		s.finish(st.call, st.cmd.Err())
 	}
 }
 
-func (s *Store) refund(client *conn, steps []step) error {
-	pipe := client.Pipeline()
-	for _, st := range steps {
-		keys, args := s.arguments("refund", st.ops)
-		pipe.EvalSha(s.ctx, s.script.sha, keys, args...)
+// refund under-admits where it is lost; it is not worth asking again.
+func (s *Store) refund(client *conn, steps []step) {
+	s.exec(client, steps)
+	for i := range steps {
+		if err := steps[i].cmd.Err(); err != nil {
+			s.report(err)
+			return
+		}
 	}
-	// A refund that is lost under-admits; it is not worth another round trip.
-	_, err := pipe.Exec(s.ctx)
-	if err != nil {
-		s.report(err)
-	}
-	return err
 }
 
 // fields is how many arguments the script has for a limit.
-const fields = 10
+const fields = 11
 
 func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 	keys := make([]string, len(ops), 2*len(ops))
@@ -264,7 +269,7 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 		}
 		keys[i] = s.key(op, kind)
 		last := op.Decision.Receipt
-		if verb == "take" {
+		if verb == verbTake {
 			last = 0
 			if op.Shadow {
 				last = 1
@@ -277,6 +282,7 @@ func (s *Store) arguments(verb string, ops []limiter.Op) ([]string, []any) {
 		} else {
 			args = append(args, 0, 0, 0)
 		}
+		args = append(args, op.Rule.Debt())
 		extra := ""
 		switch c := op.Rule.Calendar(); {
 		case c != nil:

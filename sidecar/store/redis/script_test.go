@@ -70,10 +70,17 @@ func TestScriptIsTheCore(t *testing.T) {
 				if len(receipts) > 0 {
 					i := rapid.IntRange(0, len(receipts)-1).Draw(t, "receipt")
 					at(t, s, now)
-					refund(t, s, id, r, receipts[i])
-					r.Refund(&state, now, receipts[i])
+					back := r.Times(rapid.Uint64Range(1, r.Cost()).Draw(t, "back"))
+					correct(t, s, verbRefund, id, back, receipts[i])
+					back.Refund(&state, now, receipts[i])
 					receipts = append(receipts[:i], receipts[i+1:]...)
 				}
+			case 3:
+				n := rapid.SampledFrom([]uint64{1, 3, r.Limit(), limiter.MaxDebit, 5 * limiter.MaxDebit}).Draw(t, "more")
+				at(t, s, now)
+				s.now = func() int64 { return now + skew }
+				correct(t, s, verbDebit, id, r.Times(n), 0)
+				r.Debit(&state, now, n)
 			}
 			gap := rapid.SampledFrom([]int64{0, 0, 0, 1, d.Retry, d.Reset, r.Window() / 16, r.Window(), int64(r.Interval())}).Draw(t, "gap")
 			now += max(0, gap+rapid.Int64Range(-1, 1).Draw(t, "off"))
@@ -130,8 +137,8 @@ func drawPenalty(t *rapid.T) *limiter.Penalty {
 	return &p
 }
 
-func refund(t *rapid.T, s *Store, id string, r limiter.Rule, receipt int64) {
-	keys, args := s.arguments("refund", []limiter.Op{{ID: id, Rule: &r, Key: key(1), Decision: limiter.Decision{Receipt: receipt}}})
+func correct(t *rapid.T, s *Store, verb, id string, r limiter.Rule, receipt int64) {
+	keys, args := s.arguments(verb, []limiter.Op{{ID: id, Rule: &r, Key: key(1), Decision: limiter.Decision{Receipt: receipt}}})
 	if err := s.conn.Load().Eval(context.Background(), s.script.source, keys, args...).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +164,9 @@ func drawRule(t *rapid.T) limiter.Rule {
 	}
 	if a == limiter.TokenBucket && rapid.Bool().Draw(t, "leased") {
 		r = r.Leased()
+	}
+	if rapid.Bool().Draw(t, "postpaid") {
+		r = r.Postpaid()
 	}
 	return r
 }
@@ -190,7 +200,7 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("at %d: allowed %v, want %v", step.now, got, step.want)
 		}
 	}
-	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 12 {
+	if _, args := s.arguments("take", []limiter.Op{op}); len(args) != 13 {
 		t.Errorf("arguments %v: want the rule and no time", args)
 	}
 }

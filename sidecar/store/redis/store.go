@@ -207,20 +207,37 @@ func (s *Store) Release(op limiter.Op) {
 	if concurrent(op) {
 		s.permits.release(&op)
 	}
+	s.send(verbRefund, op, queueSize)
+}
+
+// Correct counts delta units more, or less, of a request whose op Take has allowed. It
+// does not wait; false: it was dropped, because the store is away, or busy.
+func (s *Store) Correct(op limiter.Op, delta int64) bool {
+	verb := verbDebit
+	if delta < 0 {
+		verb, delta = verbRefund, -delta
+	}
+	r := op.Rule.Times(uint64(delta))
+	op.Rule, op.Want = &r, 0
+	// Decisions go first: half of the queue is theirs.
+	return s.send(verb, op, queueSize/2)
+}
+
+// send puts op into the queue, unless that has room calls already.
+func (s *Store) send(verb string, op limiter.Op, room int) bool {
 	c := s.calls.Get().(*call)
-	c.ops, c.err, c.release, c.then = append(c.ops[:0], op), nil, true, nil
+	c.ops, c.err, c.release, c.verb, c.then = append(c.ops[:0], op), nil, true, verb, nil
 	c.state.Store(callAbandoned)
-	if s.state.Load() != closed {
-		s.permits.released(c.ops, limiter.ErrUnavailable)
-		s.calls.Put(c)
-		return
+	if s.state.Load() == closed && len(s.queue) < room {
+		select {
+		case s.queue <- c:
+			return true
+		default:
+		}
 	}
-	select {
-	case s.queue <- c:
-	default:
-		s.permits.released(c.ops, limiter.ErrUnavailable)
-		s.calls.Put(c)
-	}
+	s.permits.released(c.ops, limiter.ErrUnavailable)
+	s.calls.Put(c)
+	return false
 }
 
 // wait returns false when c has been left to the worker.
@@ -261,8 +278,9 @@ func (s *Store) failed(kind string) {
 // whoever is last with it: the caller, or the worker when the caller has left.
 type call struct {
 	ops []limiter.Op
-	// release: the ops are given back, and nobody waits.
+	// release: the ops are given back or debited, by verb, and nobody waits.
 	release bool
+	verb    string
 	// then is told of the answer in the place of somebody who waits.
 	then  func(ops []limiter.Op, err error)
 	err   error

@@ -32,7 +32,7 @@ func (t Tokens) Refill(key limiter.Key, r *limiter.Rule, want uint64, done func(
 	go done(limiter.Decision{}, false)
 }
 
-// Refund gives back n tokens that cannot have been spent before receipt.
+// Refund gives back n tokens, of which the last has this receipt.
 func (t Tokens) Refund(key limiter.Key, r *limiter.Rule, n uint64, receipt int64) {
 	many := r.Times(n)
 	t.store.Release(limiter.Op{ID: t.id, Rule: &many, Key: key, Decision: limiter.Decision{Receipt: receipt}})
