@@ -60,16 +60,16 @@ spec:
   template:
     metadata: {labels: {app: %[1]s%[6]s}}
     spec:
-      terminationGracePeriodSeconds: 20
+      terminationGracePeriodSeconds: 40
       containers:
       - name: app
         image: %[7]s
         imagePullPolicy: %[9]s
         args: ["-listen", %[3]q]
         ports: [{name: http, containerPort: %[4]d}]
-        readinessProbe: {httpGet: {path: %[8]s, port: http}, periodSeconds: 1}
-        livenessProbe: {httpGet: {path: /healthz, port: %[4]d}, periodSeconds: 1}
-        lifecycle: {preStop: {sleep: {seconds: 5}}}
+        readinessProbe: {httpGet: {path: %[8]s, port: http}, periodSeconds: 1, timeoutSeconds: 10}
+        livenessProbe: {httpGet: {path: /healthz, port: %[4]d}, periodSeconds: 1, timeoutSeconds: 10}
+        lifecycle: {preStop: {sleep: {seconds: 10}}}
         securityContext:
           runAsNonRoot: true
           runAsUser: 65532
@@ -87,23 +87,16 @@ func pullPolicy() string {
 	return "Never"
 }
 
-// deploy applies an app and waits until all of its pods are Ready.
+// deploy applies an app and waits until all of its pods are ready, and the client
+// pod, if there is one, reaches its Service.
 func deploy(t *testing.T, ns string, a app) {
 	t.Helper()
 	apply(t, ns, a.manifest())
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/"+a.name, "--timeout=120s")
-	if out := kubectl(t, "get", "pod", "client", "-n", ns, "--ignore-not-found", "-o", "name"); out == "" {
-		return
+	var reach []string
+	if out := kubectl(t, "get", "pod", "client", "-n", ns, "--ignore-not-found", "-o", "name"); out != "" {
+		reach = []string{a.name + ":80"}
 	}
-	eventually(t, 30*time.Second, "kube-proxy knows the Service's endpoints", func() error {
-		all, err := trySend(ns, "-close", "-n", "4", "http://"+a.name+"/healthz")
-		for _, r := range all {
-			if err == nil && r.Status != 200 {
-				err = fmt.Errorf("status %d %s", r.Status, r.Error)
-			}
-		}
-		return err
-	})
+	rolledOut(t, ns, "deployment/"+a.name, reach...)
 }
 
 // client makes a pod without sidecar that requests are sent from.
@@ -127,7 +120,7 @@ spec:
       capabilities: {drop: [ALL]}
       seccompProfile: {type: RuntimeDefault}
 `, appImage(), pullPolicy()))
-	kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "-n", ns, "pod/client")
+	awaitReady(t, ns, "client")
 }
 
 // response is one line that the client prints.
@@ -156,6 +149,11 @@ func trySend(ns string, args ...string) ([]response, error) {
 	if err != nil {
 		return nil, err
 	}
+	return responses(out)
+}
+
+// responses decodes what `echo get` prints.
+func responses(out string) ([]response, error) {
 	var all []response
 	d := json.NewDecoder(strings.NewReader(out))
 	for d.More() {
@@ -187,7 +185,7 @@ func pay(t *testing.T, ns, host, who string, n int) (map[int]int, []response) {
 // once on a machine that is busy, gets another chance.
 func limited(t *testing.T, ns, host string, limit int) {
 	t.Helper()
-	eventually(t, 30*time.Second, "limit of "+host, func() error {
+	eventually(t, "limit of "+host, func() error {
 		count, _ := pay(t, ns, host, unique(t), limit+3)
 		if count[200] != limit || count[429] != 3 {
 			return fmt.Errorf("got %v, want %d times 200 and 3 times 429", count, limit)

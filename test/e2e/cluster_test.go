@@ -9,11 +9,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // kubectl runs kubectl and fails the test when it does.
@@ -33,20 +34,48 @@ func tryKubectl(stdin string, args ...string) (string, error) {
 }
 
 func command(env, stdin string, args ...string) (string, error) {
+	return commandFrom(env, strings.NewReader(stdin), args...)
+}
+
+func commandFrom(env string, stdin io.Reader, args ...string) (string, error) {
 	words := strings.Fields(os.Getenv(env))
 	if len(words) == 0 {
 		return "", fmt.Errorf("%s is not set; run the suite with `make e2e`", env)
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), 2*patience) // kubectl and helm wait for patience
 	defer stop()
 	cmd := exec.CommandContext(ctx, words[0], append(words[1:], args...)...)
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Stdin = stdin
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", words[len(words)-1], strings.Join(args, " "), err, errs.String(), out.String())
+		return out.String(), fmt.Errorf("%s %s: %w\nstandard error: %s\nstandard output: %s",
+			words[len(words)-1], strings.Join(args, " "), err, strings.TrimSpace(errs.String()), strings.TrimSpace(out.String()))
 	}
 	return out.String(), nil
+}
+
+// underway runs a command in the client pod until end is called, which ends its
+// standard input and returns what it has printed.
+func underway(t *testing.T, ns string, args ...string) (end func() (string, error)) {
+	t.Helper()
+	type result struct {
+		out string
+		err error
+	}
+	stdin, eof := io.Pipe()
+	ended := make(chan result, 1)
+	go func() {
+		out, err := commandFrom("E2E_KUBECTL", stdin, append([]string{"exec", "-i", "-n", ns, "client", "--"}, args...)...)
+		_ = stdin.Close() // what is written from now on has no reader
+		ended <- result{out, err}
+	}()
+	t.Cleanup(func() { _ = eof.Close() })
+	return func() (string, error) {
+		_ = eof.Close()
+		r := <-ended
+		return r.out, r.err
+	}
 }
 
 // apply applies a manifest in a namespace.
@@ -66,31 +95,6 @@ func get(t *testing.T, v any, args ...string) {
 	}
 }
 
-// eventually calls check until it returns nil, for at most d.
-func eventually(t *testing.T, d time.Duration, what string, check func() error) {
-	t.Helper()
-	end := time.Now().Add(d)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v: %v", what, d, err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-// waitProgrammed waits as a user would.
-func waitProgrammed(t *testing.T, namespace, policy string) {
-	t.Helper()
-	if out, err := tryKubectl("", "wait", "--for=condition=Programmed", "--timeout=60s", "-n", namespace, "rlp/"+policy); err != nil {
-		status, _ := tryKubectl("", "get", "rlp", policy, "-n", namespace, "-o", "yaml")
-		t.Fatalf("%v\n%s\n%s", err, out, status)
-	}
-}
-
 // namespace makes a namespace that is deleted when the test has passed.
 func namespace(t *testing.T, name string, labels ...string) string {
 	t.Helper()
@@ -98,6 +102,9 @@ func namespace(t *testing.T, name string, labels ...string) string {
 	kubectl(t, "create", "namespace", name)
 	if len(labels) > 0 {
 		kubectl(t, append([]string{"label", "namespace", name}, labels...)...)
+	}
+	if slices.Contains(labels, inject) {
+		operatorAnswers(t, name)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -119,6 +126,6 @@ func dump(t *testing.T, namespace string) {
 		{"logs", "-n", systemNamespace, "-l", "app.kubernetes.io/name=weir", "--tail=60", "--prefix"},
 	} {
 		out, err := tryKubectl("", args...)
-		t.Logf("kubectl %s\n%s%v", strings.Join(args, " "), out, err)
+		t.Logf("state by kubectl %s\n%s%v", strings.Join(args, " "), out, err)
 	}
 }

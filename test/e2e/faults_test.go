@@ -6,8 +6,8 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
-	"time"
 )
 
 // A rolling update under load fails no request.
@@ -18,41 +18,52 @@ func TestRollingUpdateUnderLoad(t *testing.T) {
 	apply(t, ns, policy("payments", "shop", 1000000, ""))
 	waitProgrammed(t, ns, "payments")
 
-	done := load(t, ns, "30s", "http://shop/")
-	time.Sleep(2 * time.Second)
+	done := load(t, ns, "http://shop/")
 	kubectl(t, "rollout", "restart", "-n", ns, "deployment/shop")
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=120s")
+	rolledOut(t, ns, "deployment/shop")
+	eventually(t, "the pods from before are gone", func() error {
+		if pods := strings.Fields(kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "name")); len(pods) != 2 {
+			return fmt.Errorf("there are %v", pods)
+		}
+		return nil
+	})
 	done()
 }
 
-// load sends requests for a while; the function it returns waits for the end and
-// fails the test for every one that got another answer than 200.
-func load(t *testing.T, ns, duration, url string) (done func()) {
+// load sends requests, some of which were answered when it returns, until done is
+// called, which fails the test for every one that got another answer than 200.
+func load(t *testing.T, ns, url string) (done func()) {
 	t.Helper()
-	type result struct {
-		all []response
-		err error
-	}
-	results := make(chan result, 1)
-	go func() {
-		all, err := trySend(ns, "-summary", "-c", "4", "-d", duration, "-H", "X-Client-Id: load", url)
-		results <- result{all, err}
-	}()
+	const who = "X-Client-Id: load"
+	end := underway(t, ns, "/app/echo", "get", "-until-eof", "-summary", "-c", "4", "-timeout", "30s", "-H", who, url)
+	ips := strings.Fields(kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[*].status.podIP}"))
+	eventually(t, "requests are under way", func() error {
+		for _, ip := range ips {
+			if r := send(t, ns, "http://"+ip+":16000/metrics")[0]; strings.Contains(r.Body, "\nweir_request_duration_seconds_count") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%v have counted none", ips)
+	})
 	return func() {
 		t.Helper()
-		r := <-results
-		if r.err != nil {
-			t.Fatal(r.err)
+		out, err := end()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := responses(out)
+		if err != nil {
+			t.Fatal(err)
 		}
 		total := 0
-		for _, x := range r.all {
+		for _, x := range all {
 			total += x.Count
 			if x.Status != 200 {
 				t.Errorf("%d requests with status %d %s", x.Count, x.Status, x.Error)
 			}
 		}
-		if total < 100 {
-			t.Errorf("only %d requests were sent", total)
+		if total == 0 {
+			t.Error("no request was sent")
 		}
 		t.Logf("%d requests", total)
 	}
@@ -71,7 +82,7 @@ func TestRedisGoneAndBack(t *testing.T) {
 	kubectl(t, "scale", "-n", systemNamespace, "deployment/weir-dev-backends", "--replicas=0")
 	back := func() {
 		kubectl(t, "scale", "-n", systemNamespace, "deployment/weir-dev-backends", "--replicas=1")
-		kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-dev-backends", "--timeout=60s")
+		rolledOut(t, systemNamespace, "deployment/weir-dev-backends")
 	}
 	restored := false
 	t.Cleanup(func() {
@@ -79,7 +90,7 @@ func TestRedisGoneAndBack(t *testing.T) {
 			back()
 		}
 	})
-	eventually(t, 60*time.Second, "no Redis", func() error {
+	eventually(t, "no Redis", func() error {
 		if out := kubectl(t, "get", "pods", "-n", systemNamespace, "-l", "app.kubernetes.io/component=dev-backends", "-o", "name"); out != "" {
 			return fmt.Errorf("still there: %s", out)
 		}
@@ -87,14 +98,16 @@ func TestRedisGoneAndBack(t *testing.T) {
 	})
 	// One pod alone admits its share; which pod answers is the Service's choice.
 	ip := kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[0].status.podIP}")
-	count, _ := pay(t, ns, ip+":8080", unique(t), 14)
-	if count[200] != 5 || count[429] != 9 {
-		t.Errorf("without Redis, one of two pods: got %v, want 5 times 200 and 9 times 429", count)
-	}
+	eventually(t, "without Redis, the share of one of two pods", func() error {
+		if count, _ := pay(t, ns, ip+":8080", unique(t), 14); count[200] != 5 || count[429] != 9 {
+			return fmt.Errorf("got %v, want 5 times 200 and 9 times 429", count)
+		}
+		return nil
+	})
 
 	back()
 	restored = true
-	eventually(t, 60*time.Second, "one limit for both pods again", func() error {
+	eventually(t, "one limit for both pods again", func() error {
 		if count, _ := pay(t, ns, "shop", unique(t), 14); count[200] != 10 || count[429] != 4 {
 			return fmt.Errorf("got %v, want 10 times 200", count)
 		}

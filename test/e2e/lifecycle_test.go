@@ -41,10 +41,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: shop}
 spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: 8080}]}
-`+endingPod("sleeps", 40, ", lifecycle: {preStop: {sleep: {seconds: 15}}}")+endingPod("busy", 30, "")+endingPod("short", 1, ""))
+`+endingPod("sleeps", 240, `, lifecycle: {preStop: {exec: {command: [/app/echo, get, -timeout, 4m, "http://127.0.0.1:8080/hold"]}}}`)+
+		endingPod("busy", 120, "")+endingPod("short", 1, ""))
 	apply(t, ns, policy("payments", "shop", 1000, ""))
 	for _, name := range names {
-		kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "-n", ns, "pod/"+name)
+		awaitReady(t, ns, name)
 	}
 	waitProgrammed(t, ns, "payments")
 	ip := map[string]string{}
@@ -58,15 +59,15 @@ spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: 8080}]}
 		t.Fatalf("before the end: %+v", r)
 	}
 
-	slow := make(chan error, 1)
+	held := make(chan error, 1)
 	go func() {
-		r, err := trySend(ns, "-H", "X-Client-Id: x", "-timeout", "30s", "http://"+ip["busy"]+":8080/slow?ms=6000")
+		r, err := trySend(ns, "-H", "X-Client-Id: x", "-timeout", "4m", "http://"+ip["busy"]+":8080/hold")
 		if err == nil && (len(r) != 1 || r[0].Status != 200) {
 			err = fmt.Errorf("got %+v", r)
 		}
-		slow <- err
+		held <- err
 	}()
-	eventually(t, 10*time.Second, "the slow request is under way", func() error {
+	eventually(t, "the request is under way", func() error {
 		if r := send(t, ns, "-H", "X-Client-Id: x", "http://"+ip["busy"]+":8080/waiting"); r[0].Body != "1\n" {
 			return fmt.Errorf("got %+v", r)
 		}
@@ -74,18 +75,22 @@ spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: 8080}]}
 	})
 	kubectl(t, append([]string{"delete", "pod", "-n", ns, "--wait=false"}, names...)...)
 
-	// The app of this pod stays for its preStop's 15 s.
-	eventually(t, 12*time.Second, "Connection: close", func() error {
+	// The app of this pod stays until its preStop hook is let go.
+	eventually(t, "Connection: close", func() error {
 		if r := keepAlive(); r.Status != 200 || r.header("Connection") != "close" {
 			return fmt.Errorf("got %d %s, Connection %q", r.Status, r.Error, r.header("Connection"))
 		}
 		return nil
 	})
-	if err := <-slow; err != nil {
+	if r := send(t, ns, "-H", "X-Client-Id: x", "http://"+ip["sleeps"]+":8080/release")[0]; r.Status != 200 {
+		t.Errorf("a request to a pod that ends: %+v", r)
+	}
+	// That of the other answers what it holds when it is told to go.
+	if err := <-held; err != nil {
 		t.Errorf("the request that was under way when its pod was deleted: %v", err)
 	}
 	for _, name := range names {
-		eventually(t, 60*time.Second, name+" has ended, the sidecar last and well", func() error { return endedInOrder(t, ns, name) })
+		eventually(t, name+" has ended, the sidecar last and well", func() error { return endedInOrder(t, ns, name) })
 	}
 }
 
@@ -129,19 +134,19 @@ kind: Pod
 metadata: {name: bare, labels: {app: shop, weir.dev/inject: disabled}}
 spec: {terminationGracePeriodSeconds: 1, containers: [%s]}
 `, container("", "-listen, ':8080'", ready)))
-	kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "-n", ns, "pod/bare")
+	awaitReady(t, ns, "bare")
 	apply(t, ns, policy("payments", "shop", 6, ""))
-	eventually(t, 30*time.Second, "one of two", func() error {
+	eventually(t, "one of two", func() error {
 		if err := rollout(t, ns, "payments", 2, 1, 1); err != nil {
 			return err
 		}
 		return condition(t, ns, "payments", "Programmed", "True", "PartiallyProgrammed", "1 of 2 pods", "1 pod has no sidecar")
 	})
 	kubectl(t, "scale", "-n", ns, "deployment/shop", "--replicas=3")
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=60s")
-	eventually(t, 30*time.Second, "three of four", func() error { return rollout(t, ns, "payments", 4, 3, 1) })
+	rolledOut(t, ns, "deployment/shop", "shop:80")
+	eventually(t, "three of four", func() error { return rollout(t, ns, "payments", 4, 3, 1) })
 	kubectl(t, "delete", "pod", "bare", "-n", ns)
-	eventually(t, 30*time.Second, "three of three", func() error {
+	eventually(t, "three of three", func() error {
 		if err := rollout(t, ns, "payments", 3, 3, 0); err != nil {
 			return err
 		}
@@ -149,5 +154,5 @@ spec: {terminationGracePeriodSeconds: 1, containers: [%s]}
 	})
 	limited(t, ns, "shop", 6)
 	kubectl(t, "scale", "-n", ns, "deployment/shop", "--replicas=1")
-	eventually(t, 60*time.Second, "one of one", func() error { return rollout(t, ns, "payments", 1, 1, 0) })
+	eventually(t, "one of one", func() error { return rollout(t, ns, "payments", 1, 1, 0) })
 }

@@ -5,10 +5,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A rolling update of the operator, while traffic flows and a policy is edited,
@@ -20,31 +20,34 @@ func TestOperatorRestartUnderLoad(t *testing.T) {
 	apply(t, ns, policy("payments", "shop", 900000, ""))
 	waitProgrammed(t, ns, "payments")
 
-	done := load(t, ns, "20s", "http://shop/")
+	done := load(t, ns, "http://shop/")
 	kubectl(t, "rollout", "restart", "-n", systemNamespace, "deployment/weir-operator")
-	for i := range 15 {
-		apply(t, ns, policy("payments", "shop", 900000+i+1, ""))
-		time.Sleep(time.Second)
-	}
-	kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=120s")
+	edit := 0
+	eventually(t, "the operator's rollout", func() error {
+		edit++
+		apply(t, ns, policy("payments", "shop", 900000+edit, ""))
+		out := kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--watch=false")
+		if !strings.Contains(out, "successfully rolled out") {
+			return errors.New(out)
+		}
+		return nil
+	})
 	done()
-	eventually(t, 30*time.Second, "status of the last edit", func() error { return programmedNow(t, ns, "payments") })
+	eventually(t, "status of the last edit", func() error { return programmedNow(t, ns, "payments") })
 
 	kubectl(t, "delete", "pod", "-n", systemNamespace, "--wait=false", leader(t))
 	apply(t, ns, policy("payments", "shop", 4, ""))
-	eventually(t, 60*time.Second, "status of an edit while the leader goes", func() error { return programmedNow(t, ns, "payments") })
+	eventually(t, "status of an edit while the leader goes", func() error { return programmedNow(t, ns, "payments") })
 	limited(t, ns, "shop", 4)
-	kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=120s")
-	if err := rollout(t, ns, "payments", 2, 2, 0); err != nil {
-		t.Error(err)
-	}
+	rolledOut(t, systemNamespace, "deployment/weir-operator")
+	eventually(t, "a status that counts all", func() error { return rollout(t, ns, "payments", 2, 2, 0) })
 }
 
 // leader is the pod that holds the operator's Lease.
 func leader(t *testing.T) string {
 	t.Helper()
 	var found string
-	eventually(t, 60*time.Second, "a leader", func() error {
+	eventually(t, "a leader", func() error {
 		holder := kubectl(t, "get", "lease", "weir-operator", "-n", systemNamespace, "-o", "jsonpath={.spec.holderIdentity}")
 		for _, pod := range strings.Fields(kubectl(t, "get", "pods", "-n", systemNamespace, "-l", "app.kubernetes.io/component=operator",
 			"-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // stopOperator takes all replicas away until the test ends or start is called.
@@ -23,10 +22,10 @@ func stopOperator(t *testing.T) (start func()) {
 		}
 		running = true
 		kubectl(t, "scale", "-n", systemNamespace, "deployment/weir-operator", "--replicas=2")
-		kubectl(t, "rollout", "status", "-n", systemNamespace, "deployment/weir-operator", "--timeout=90s")
+		rolledOut(t, systemNamespace, "deployment/weir-operator")
 	}
 	t.Cleanup(start)
-	eventually(t, 60*time.Second, "no operator", func() error {
+	eventually(t, "no operator", func() error {
 		if out := kubectl(t, "get", "pods", "-n", systemNamespace, "-l", "app.kubernetes.io/component=operator", "-o", "name"); out != "" {
 			return fmt.Errorf("still there: %s", out)
 		}
@@ -62,13 +61,13 @@ func TestOperatorGoneAndBack(t *testing.T) {
 		}
 	})
 	t.Run("a pod without policies passes if told to", func(t *testing.T) {
-		eventually(t, 60*time.Second, "ready after the wait", func() error { return podReady(t, ns, "pass") })
+		eventually(t, "ready after the wait", func() error { return podReady(t, ns, "pass") })
 		if count, _ := pay(t, ns, podIP(t, ns, "pass")+":8080", unique(t), 8); count[200] != 8 {
 			t.Errorf("got %v, want 8 times 200", count)
 		}
 	})
 	t.Run("a labelled pod is not created, and the event names the webhook", func(t *testing.T) {
-		eventually(t, 30*time.Second, "FailedCreate", func() error {
+		eventually(t, "FailedCreate", func() error {
 			out := kubectl(t, "get", "events", "-n", ns, "--field-selector", "reason=FailedCreate", "-o",
 				`jsonpath={range .items[*]}{.involvedObject.name} {.message}{"\n"}{end}`)
 			if !strings.Contains(out, "late-") || !strings.Contains(out, `failed calling webhook "namespace.inject.weir.dev"`) {
@@ -83,12 +82,15 @@ func TestOperatorGoneAndBack(t *testing.T) {
 
 	start()
 	for _, name := range []string{"deny", "pass"} {
-		eventually(t, 60*time.Second, name+" is ready", func() error { return podReady(t, ns, name) })
+		eventually(t, name+" is ready", func() error { return podReady(t, ns, name) })
 		limited(t, ns, podIP(t, ns, name)+":8080", 5)
 	}
-	// The ReplicaSet's controller tries again with growing pauses.
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/late", "--timeout=120s")
-	eventually(t, 30*time.Second, "a status that counts all", func() error { return rollout(t, ns, "payments", 3, 3, 0) })
+	// The ReplicaSet's controller tries again with growing pauses, minutes in the
+	// end, and at once when its object changes.
+	operatorAnswers(t, ns)
+	kubectl(t, "annotate", "replicaset", "-n", ns, "-l", "app=late", "e2e.weir.dev/try=again")
+	rolledOut(t, ns, "deployment/late")
+	eventually(t, "a status that counts all", func() error { return rollout(t, ns, "payments", 3, 3, 0) })
 }
 
 // gated is a pod of Service shop that is not scheduled until its gate is removed.
@@ -113,7 +115,7 @@ func podIP(t *testing.T, ns, pod string) string {
 // noConfiguration waits for the answer of a pod that never had policies.
 func noConfiguration(t *testing.T, ns, pod string) {
 	t.Helper()
-	eventually(t, 60*time.Second, "503", func() error {
+	eventually(t, "503", func() error {
 		ip := podIP(t, ns, pod)
 		if ip == "" {
 			return fmt.Errorf("no address yet")
@@ -152,7 +154,7 @@ func crashAndEnforce(t *testing.T, ns string) {
 	}
 	pod := strings.Fields(kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop,pod-template-hash", "-o", "jsonpath={.items[*].metadata.name}"))[0]
 	crashSidecar(t, ns, pod)
-	eventually(t, 60*time.Second, "ready again", func() error { return podReady(t, ns, pod) })
+	eventually(t, "ready again", func() error { return podReady(t, ns, pod) })
 	limited(t, ns, podIP(t, ns, pod)+":8080", 5)
 }
 
@@ -169,7 +171,7 @@ func crashSidecar(t *testing.T, ns, pod string) {
 	if out, err := command("E2E_NODE", "", "ctr", "-a", "/run/containerd/containerd.sock", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	eventually(t, 60*time.Second, "a restart of the sidecar container", func() error {
+	eventually(t, "a restart of the sidecar container", func() error {
 		if now := read("restartCount"); now == before {
 			return fmt.Errorf("restart count is still %s", now)
 		}

@@ -10,13 +10,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // rpcApp speaks gRPC, WebSocket and Server-Sent Events (test/apps/rpc).
 func rpcApp(name string) string {
 	c := fmt.Sprintf(`{name: app, image: %s, imagePullPolicy: %s, command: [/app/rpc], args: [-grpc, ":9090", -http, ":8080"]`+
-		`, readinessProbe: {grpc: {port: 9090}, periodSeconds: 1}, livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}`,
+		`, readinessProbe: {grpc: {port: 9090}, periodSeconds: 1, timeoutSeconds: 10}, livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}}`,
 		appImage(), pullPolicy())
 	return deployment(name, "{name: grpc, port: 9090, targetPort: 9090}, {name: http, port: 80, targetPort: 8080}", "",
 		"containers: ["+c+"]")
@@ -47,8 +46,8 @@ type call struct {
 }
 
 type socket struct {
-	Status, Echoed int
-	Error          string
+	Status, Sent, Echoed int
+	Error                string
 }
 
 // A gRPC port with a limit on one method: the calls of gRPC's interoperability
@@ -57,7 +56,7 @@ func TestGRPC(t *testing.T) {
 	ns := namespace(t, "e2e-grpc", inject)
 	client(t, ns)
 	apply(t, ns, rpcApp("rpc"))
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	rolledOut(t, ns, "deployment/rpc", "rpc:9090", "rpc:80")
 	apply(t, ns, `
 apiVersion: weir.dev/v1alpha1
 kind: RateLimitPolicy
@@ -81,7 +80,7 @@ spec:
 		}
 	})
 	t.Run("limit", func(t *testing.T) {
-		eventually(t, 30*time.Second, "3 of 5 calls", func() error {
+		eventually(t, "3 of 5 calls", func() error {
 			all := rpc[call](t, ns, "call", "-n", "5", "-H", "x-client-id: "+unique(t), "rpc:9090")
 			for i, r := range all {
 				want := "OK"
@@ -105,10 +104,10 @@ func TestWebSocketAndEvents(t *testing.T) {
 	ns := namespace(t, "e2e-streams", inject)
 	client(t, ns)
 	apply(t, ns, rpcApp("rpc"))
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	rolledOut(t, ns, "deployment/rpc", "rpc:9090", "rpc:80")
 	apply(t, ns, strings.Replace(policy("streams", "rpc", 3, ""), "name: rpc}]", "name: rpc, sectionName: http}]", 1))
 	waitProgrammed(t, ns, "streams")
-	eventually(t, 30*time.Second, "3 of 5 handshakes", func() error {
+	eventually(t, "3 of 5 handshakes", func() error {
 		who := unique(t)
 		for i := range 5 {
 			s := rpc[socket](t, ns, "ws", "-n", "20", "-H", "X-Client-Id: "+who, "ws://rpc/ws")[0]
@@ -136,28 +135,15 @@ func TestPolicyEditWhileStreamsAreOpen(t *testing.T) {
 	ns := namespace(t, "e2e-open", inject)
 	client(t, ns)
 	apply(t, ns, rpcApp("rpc"))
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/rpc", "--timeout=120s")
+	rolledOut(t, ns, "deployment/rpc", "rpc:9090", "rpc:80")
 	apply(t, ns, policy("streams", "rpc", 1000, ""))
 	waitProgrammed(t, ns, "streams")
-	var tunnel socket
-	var stream struct {
-		Code, Message string
-		Answered      int
-	}
-	const n, every = 150, "100ms"
-	ended := make(chan error, 2)
-	keep := func(to any, args ...string) {
-		out, err := tryKubectl("", append([]string{"exec", "-n", ns, "client", "--", "/app/rpc"}, args...)...)
-		if err == nil {
-			err = json.Unmarshal([]byte(out), to)
-		}
-		ended <- err
-	}
-	go keep(&tunnel, "ws", "-n", fmt.Sprint(n), "-every", every, "-H", "X-Client-Id: "+unique(t), "ws://rpc/ws")
-	go keep(&stream, "stream", "-n", fmt.Sprint(n), "-every", every, "rpc:9090")
+	who := "X-Client-Id: " + unique(t)
+	endTunnel := underway(t, ns, "/app/rpc", "ws", "-until-eof", "-every", "100ms", "-H", who, "ws://rpc/ws")
+	endStream := underway(t, ns, "/app/rpc", "stream", "-until-eof", "-every", "100ms", "rpc:9090")
 	pod := kubectl(t, "get", "pods", "-n", ns, "-l", "app=rpc", "-o", "jsonpath={.items[0].metadata.name}")
 	metrics := "http://" + podIP(t, ns, pod) + ":16000/metrics"
-	eventually(t, 10*time.Second, "both are open", func() error {
+	eventually(t, "both are open", func() error {
 		if r := send(t, ns, metrics)[0]; !strings.Contains(r.Body, "\nweir_connections 2\n") {
 			return errors.New("weir_connections is not 2")
 		}
@@ -165,7 +151,7 @@ func TestPolicyEditWhileStreamsAreOpen(t *testing.T) {
 	})
 	apply(t, ns, policy("streams", "rpc", 2, ""))
 	waitProgrammed(t, ns, "streams")
-	eventually(t, 30*time.Second, "2 of 5 requests", func() error {
+	eventually(t, "2 of 5 requests", func() error {
 		count := map[int]int{}
 		for _, r := range send(t, ns, "-n", "5", "-H", "X-Client-Id: "+unique(t), "http://rpc/healthz") {
 			count[r.Status]++
@@ -175,16 +161,25 @@ func TestPolicyEditWhileStreamsAreOpen(t *testing.T) {
 		}
 		return nil
 	})
-	for range 2 {
-		if err := <-ended; err != nil {
-			t.Error(err)
+	var tunnel socket
+	var stream struct {
+		Code, Message  string
+		Sent, Answered int
+	}
+	for to, end := range map[any]func() (string, error){&tunnel: endTunnel, &stream: endStream} {
+		out, err := end()
+		if err == nil {
+			err = json.Unmarshal([]byte(out), to)
+		}
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
 		}
 	}
-	if tunnel.Status != 101 || tunnel.Echoed != n || tunnel.Error != "" {
-		t.Errorf("the WebSocket: %+v, want %d echoes", tunnel, n)
+	if tunnel.Status != 101 || tunnel.Echoed == 0 || tunnel.Echoed != tunnel.Sent || tunnel.Error != "" {
+		t.Errorf("the WebSocket: %+v, want an echo of each message", tunnel)
 	}
-	if stream.Code != "OK" || stream.Answered != n {
-		t.Errorf("the gRPC stream: %+v, want %d answers", stream, n)
+	if stream.Code != "OK" || stream.Answered == 0 || stream.Answered != stream.Sent {
+		t.Errorf("the gRPC stream: %+v, want an answer to each message", stream)
 	}
 }
 
@@ -198,7 +193,7 @@ func TestEncryptedTraffic(t *testing.T) {
 	if r := send(t, ns, "-k", "https://shop:80/")[0]; r.Status != 0 {
 		t.Errorf("TLS to a governed port: %+v, want the connection closed", r)
 	}
-	eventually(t, 30*time.Second, "EncryptedTraffic", func() error {
+	eventually(t, "EncryptedTraffic", func() error {
 		return condition(t, ns, "payments", "Programmed", "False", "EncryptedTraffic", "8080")
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func TestLimitThroughNumericTargetPort(t *testing.T) {
 	waitProgrammed(t, ns, "payments")
 
 	var all []response
-	eventually(t, 30*time.Second, "8 payments of one client over 2 pods", func() error {
+	eventually(t, "8 payments of one client over 2 pods", func() error {
 		var count map[int]int
 		count, all = pay(t, ns, "shop", unique(t), 8)
 		if count[200] != 5 || count[429] != 3 {
@@ -66,11 +67,11 @@ func TestPolicyEditWithoutRestart(t *testing.T) {
 	limited(t, ns, "shop", 3)
 	start := time.Now()
 	apply(t, ns, policy("payments", "shop", 6, ""))
-	eventually(t, 30*time.Second, "status of the new generation", func() error { return programmedNow(t, ns, "payments") })
+	eventually(t, "status of the new generation", func() error { return programmedNow(t, ns, "payments") })
 	t.Logf("edit to Programmed, with kubectl's own time: %v", time.Since(start))
 	limited(t, ns, "shop", 6)
 	kubectl(t, "delete", "rlp", "payments", "-n", ns)
-	eventually(t, 30*time.Second, "no limit after the delete", func() error {
+	eventually(t, "no limit after the delete", func() error {
 		if count, _ := pay(t, ns, "shop", unique(t), 10); count[200] != 10 {
 			return fmt.Errorf("got %v", count)
 		}
@@ -109,7 +110,27 @@ spec:
 		t.Fatalf("got %v, want at most one 200", count)
 	}
 	before := restarts(t, ns)
-	time.Sleep(6 * time.Second) // six periods of both probes
+	pod := kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[0].metadata.name}")
+	probes := func() int {
+		// From inside, where no limit is: the app's own count.
+		out := kubectl(t, "exec", "-n", ns, pod, "-c", "app", "--", "/app/echo", "get", "http://127.0.0.1:8080/healthz/count")
+		all, err := responses(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(all[0].Body))
+		if err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		return n
+	}
+	seen := probes()
+	eventually(t, "six periods of both probes", func() error {
+		if n := probes() - seen; n < 12 {
+			return fmt.Errorf("%d probes", n)
+		}
+		return nil
+	})
 	if after := restarts(t, ns); after != before {
 		t.Errorf("pods changed: %q, then %q", before, after)
 	}
@@ -129,17 +150,20 @@ func TestBothIPFamilies(t *testing.T) {
 	}
 	apply(t, ns, strings.Replace(policy("payments", "shop", 4, ""), "limit: 4", "limit: 4\n    scope: Pod", 1))
 	waitProgrammed(t, ns, "payments")
-	who := unique(t)
-	for _, ip := range ips {
-		if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 2); count[200] != 2 {
-			t.Errorf("%s: got %v, want 2 times 200", ip, count)
+	eventually(t, "one limit for both families", func() error {
+		who := unique(t)
+		for _, ip := range ips {
+			if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 2); count[200] != 2 {
+				return fmt.Errorf("%s: got %v, want 2 times 200", ip, count)
+			}
 		}
-	}
-	for _, ip := range ips {
-		if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 1); count[429] != 1 {
-			t.Errorf("%s: got %v, want a 429: the limit is one for both families", ip, count)
+		for _, ip := range ips {
+			if count, _ := pay(t, ns, net.JoinHostPort(ip, "8080"), who, 1); count[429] != 1 {
+				return fmt.Errorf("%s: got %v, want a 429", ip, count)
+			}
 		}
-	}
+		return nil
+	})
 }
 
 // A port that the app has bound to loopback stays unreachable from outside.
@@ -172,7 +196,7 @@ func TestMalformedPolicyIsRefused(t *testing.T) {
 		})
 	}
 	apply(t, ns, policy("orphan", "nobody", 5, ""))
-	eventually(t, 20*time.Second, "TargetNotFound", func() error {
+	eventually(t, "TargetNotFound", func() error {
 		out := kubectl(t, "get", "rlp", "orphan", "-n", ns, "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].reason}`)
 		if out != "TargetNotFound" {
 			return fmt.Errorf("reason %q", out)
@@ -186,7 +210,7 @@ func TestNoSidecars(t *testing.T) {
 	ns := namespace(t, "e2e-bare")
 	deploy(t, ns, app{name: "shop", replicas: 1, port: 8080, targetPort: "8080"})
 	apply(t, ns, policy("payments", "shop", 5, ""))
-	eventually(t, 20*time.Second, "NoSidecars", func() error {
+	eventually(t, "NoSidecars", func() error {
 		out := kubectl(t, "get", "rlp", "payments", "-n", ns, "-o", `jsonpath={.status.conditions[?(@.type=="Programmed")]}`)
 		if !strings.Contains(out, `"NoSidecars"`) || !strings.Contains(out, "rollout restart") {
 			return fmt.Errorf("condition %s", out)

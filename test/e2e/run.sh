@@ -17,7 +17,9 @@ registry=weir.local
 say() { printf '\n== [%4ds] %s\n' "$SECONDS" "$*"; }
 
 started=
+log="$(mktemp)"
 cleanup() {
+  rm -f "$log"
   if [ -n "$started" ] && [ -z "${E2E_KEEP:-}" ]; then "$cluster" down; fi
 }
 trap cleanup EXIT
@@ -52,5 +54,23 @@ $E2E_HELM upgrade --install weir "$PWD/charts/weir" --namespace weir-system --cr
   --set devBackends.enabled=true --set image.registry="$registry" --set image.tag="$version" \
   --set image.pullPolicy="$E2E_PULL_POLICY"
 
+# failures repeats what the failed tests have said themselves, without the state of
+# the cluster that they dump: the end of a log is what people see first.
+failures() {
+  awk '
+    /^=== RUN   [^\/]*$/ { n = 0; show = 0 }
+    /_test\.go:[0-9]+: / { show = !/_test\.go:[0-9]+: state by kubectl / }
+    /^(===|---|PASS|FAIL|ok|panic|exit)/ { show = 0 }
+    /^ *--- FAIL/ { if (/^--- FAIL/) { print; for (i = 0; i < n && i < 40; i++) print line[i] } else fails[++f] = $0 }
+    show { line[n++] = substr($0, 1, 600) }
+    END { for (i = 1; i <= f; i++) print fails[i] }
+  ' "$log"
+}
+
 say "tests"
-go test -tags e2e -count=1 -v -timeout 20m ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e
+go test -tags e2e -count=1 -v -timeout 22m ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e | tee "$log" || {
+  rc=$?
+  say "what failed"
+  failures
+  exit "$rc"
+}

@@ -39,13 +39,13 @@ func TestSamples(t *testing.T) {
 			if strings.Contains(manifest, "sectionName: grpc") {
 				service = "ledger"
 				apply(t, ns, rpcApp(service))
-				kubectl(t, "rollout", "status", "-n", ns, "deployment/"+service, "--timeout=120s")
+				rolledOut(t, ns, "deployment/"+service)
 			} else {
 				deploy(t, ns, app{name: service, replicas: 1, port: 8080, targetPort: "http"})
 			}
 			apply(t, ns, manifest)
 			for _, condition := range []string{"Accepted", "Programmed"} {
-				kubectl(t, "wait", "--for=condition="+condition, "--timeout=60s", "-n", ns, "rlp", "--all")
+				kubectl(t, "wait", "--for=condition="+condition, timeout, "-n", ns, "rlp", "--all")
 			}
 		})
 	}
@@ -57,5 +57,5 @@ func waitUnsupported(t *testing.T, ns, manifest string) {
 	if strings.Contains(manifest, "kind: CallbackRoute") {
 		kind = "cbr"
 	}
-	kubectl(t, "wait", `--for=jsonpath={.status.conditions[?(@.type=="Accepted")].reason}=Unsupported`, "--timeout=60s", "-n", ns, kind, "--all")
+	kubectl(t, "wait", `--for=jsonpath={.status.conditions[?(@.type=="Accepted")].reason}=Unsupported`, timeout, "-n", ns, kind, "--all")
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Upgrade, uninstall and install again, with an injected app that goes on all
@@ -30,6 +29,7 @@ func TestUpgradeUninstallReinstall(t *testing.T) {
 	install := func(more ...string) {
 		helm(t, append([]string{"upgrade", "--install", "weir", "../../charts/weir", "-n", systemNamespace, "--create-namespace",
 			"--wait", "--timeout", "3m", "-f", values}, more...)...)
+		operatorAnswers(t, ns)
 	}
 	installed := true
 	t.Cleanup(func() {
@@ -41,7 +41,7 @@ func TestUpgradeUninstallReinstall(t *testing.T) {
 	before := restarts(t, ns)
 	bundle := caBundle(t)
 	install("--set", "identity.identityHeaders={X-Client-Id}")
-	eventually(t, 30*time.Second, "the new configuration in the pod that ran before", func() error {
+	eventually(t, "the new configuration in the pod that ran before", func() error {
 		// The sidecar takes the header from whoever is no trusted proxy.
 		if got := clientIDSeen(t, ns); got != "" {
 			return fmt.Errorf("the app still gets X-Client-Id: %s", got)
@@ -52,7 +52,7 @@ func TestUpgradeUninstallReinstall(t *testing.T) {
 		t.Error("the upgrade has changed the webhook's caBundle")
 	}
 	install()
-	eventually(t, 30*time.Second, "the old configuration again", func() error {
+	eventually(t, "the old configuration again", func() error {
 		if got := clientIDSeen(t, ns); got != "x" {
 			return fmt.Errorf("the app gets X-Client-Id %q, want x", got)
 		}
@@ -67,8 +67,8 @@ func TestUpgradeUninstallReinstall(t *testing.T) {
 		t.Errorf("the app's pods have changed: %q, then %q", before, after)
 	}
 	kubectl(t, "rollout", "restart", "-n", ns, "deployment/shop")
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=60s")
-	eventually(t, 60*time.Second, "a pod without sidecar and without limit", func() error {
+	rolledOut(t, ns, "deployment/shop", "shop:80")
+	eventually(t, "a pod without sidecar and without limit", func() error {
 		out := kubectl(t, "get", "pods", "-n", ns, "-l", "app=shop", "-o", "jsonpath={.items[*].spec.initContainers[*].name}")
 		if count, _ := pay(t, ns, "shop", unique(t), 8); out != "" || count[200] != 8 {
 			return fmt.Errorf("init containers %q, answers %v", out, count)
@@ -79,13 +79,13 @@ func TestUpgradeUninstallReinstall(t *testing.T) {
 
 	install()
 	installed = true
-	eventually(t, 60*time.Second, "NoSidecars", func() error {
+	eventually(t, "NoSidecars", func() error {
 		return condition(t, ns, "payments", "Programmed", "False", "NoSidecars")
 	})
 	kubectl(t, "rollout", "restart", "-n", ns, "deployment/shop")
-	kubectl(t, "rollout", "status", "-n", ns, "deployment/shop", "--timeout=60s")
+	rolledOut(t, ns, "deployment/shop", "shop:80")
 	waitProgrammed(t, ns, "payments")
-	eventually(t, 30*time.Second, "old pods are gone", func() error { return rollout(t, ns, "payments", 1, 1, 0) })
+	eventually(t, "old pods are gone", func() error { return rollout(t, ns, "payments", 1, 1, 0) })
 	limited(t, ns, "shop", 5)
 }
 

@@ -45,7 +45,7 @@ func TestHandler(t *testing.T) {
 			r.Header.Set("X-Client-Id", "me")
 			r.Header.Set("Authorization", "Bearer secret")
 			w := httptest.NewRecorder()
-			handler("here").ServeHTTP(w, r)
+			handler(t.Context(), "here").ServeHTTP(w, r)
 			if w.Code != tc.wantStatus {
 				t.Fatalf("status: got %d, want %d: %s", w.Code, tc.wantStatus, w.Body)
 			}
@@ -65,7 +65,7 @@ func TestHandler(t *testing.T) {
 func TestHandlerRefuses(t *testing.T) {
 	for _, target := range []string{"/slow?ms=x", "/slow?ms=-1", "/bytes?n=99999999999", "/status?code=100", "/status?code=600"} {
 		w := httptest.NewRecorder()
-		handler("here").ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		handler(t.Context(), "here").ServeHTTP(w, httptest.NewRequest("GET", target, nil))
 		if w.Code != http.StatusBadRequest {
 			t.Errorf("%s: got %d, want 400", target, w.Code)
 		}
@@ -74,7 +74,7 @@ func TestHandlerRefuses(t *testing.T) {
 
 func TestBytes(t *testing.T) {
 	w := httptest.NewRecorder()
-	handler("here").ServeHTTP(w, httptest.NewRequest("GET", "/bytes?n=100000", nil))
+	handler(t.Context(), "here").ServeHTTP(w, httptest.NewRequest("GET", "/bytes?n=100000", nil))
 	if got := w.Body.Len(); got != 100000 {
 		t.Errorf("got %d bytes, want 100000", got)
 	}
@@ -122,7 +122,7 @@ func TestGracefulShutdown(t *testing.T) {
 }
 
 func TestGet(t *testing.T) {
-	server := httptest.NewServer(handler("here"))
+	server := httptest.NewServer(handler(t.Context(), "here"))
 	defer server.Close()
 	for name, tc := range map[string]struct {
 		args       []string
@@ -147,7 +147,7 @@ func TestGet(t *testing.T) {
 			args := append([]string{"get"}, tc.args...)
 			args[last+1] = server.URL + args[last+1]
 			var out, errs bytes.Buffer
-			if status := run(t.Context(), args, &out, &errs); status != tc.wantStatus {
+			if status := run(t.Context(), args, strings.NewReader(""), &out, &errs); status != tc.wantStatus {
 				t.Fatalf("exit status: got %d, want %d: %s", status, tc.wantStatus, errs.String())
 			}
 			if diff := cmp.Diff(tc.want, decode(t, &out)); diff != "" {
@@ -177,7 +177,7 @@ func TestGetCountsFailures(t *testing.T) {
 	}()
 	defer l.Close()
 	var out, errs bytes.Buffer
-	if status := run(t.Context(), []string{"get", "-summary", "-n", "5", "http://" + l.Addr().String()}, &out, &errs); status != 0 {
+	if status := run(t.Context(), []string{"get", "-summary", "-n", "5", "http://" + l.Addr().String()}, strings.NewReader(""), &out, &errs); status != 0 {
 		t.Fatalf("exit status %d: %s", status, errs.String())
 	}
 	got := decode(t, &out)
@@ -221,20 +221,20 @@ func TestDial(t *testing.T) {
 	defer l.Close()
 	go serveTCP(l)
 	var out, errs bytes.Buffer
-	if status := run(t.Context(), []string{"dial", l.Addr().String(), "how are you"}, &out, &errs); status != 0 {
+	if status := run(t.Context(), []string{"dial", l.Addr().String(), "how are you"}, strings.NewReader(""), &out, &errs); status != 0 {
 		t.Fatalf("exit status %d: %s", status, errs.String())
 	}
 	if got, want := out.String(), "hello\nhow are you\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if status := run(t.Context(), []string{"dial", "127.0.0.1"}, &out, &errs); status != 1 {
+	if status := run(t.Context(), []string{"dial", "127.0.0.1"}, strings.NewReader(""), &out, &errs); status != 1 {
 		t.Errorf("dial without a text: exit status %d, want 1", status)
 	}
 }
 
 // /waiting counts the requests to /slow that have no answer yet.
 func TestWaiting(t *testing.T) {
-	h := handler("here")
+	h := handler(t.Context(), "here")
 	ask := func() string {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/waiting", nil))

@@ -38,15 +38,23 @@ type load struct {
 	header                  http.Header
 	n, c                    int
 	duration                time.Duration
+	untilEOF                bool
+	stop                    chan struct{} // closed: no more are sent
 	summary                 bool
 	out                     printer
 	client                  *http.Client
 }
 
-func get(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func get(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	l, fail, err := parseLoad(args, stderr)
 	if err != nil {
 		return err
+	}
+	if l.untilEOF {
+		go func() {
+			_, _ = io.Copy(io.Discard, stdin) // an error is an end too
+			close(l.stop)
+		}()
 	}
 	results := l.run(ctx)
 	bad := 0
@@ -65,12 +73,13 @@ func get(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func parseLoad(args []string, stderr io.Writer) (*load, bool, error) {
-	l := &load{header: http.Header{}}
+	l := &load{header: http.Header{}, stop: make(chan struct{})}
 	fs := flag.NewFlagSet("echo get", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.IntVar(&l.n, "n", 1, "how many requests to send")
 	fs.IntVar(&l.c, "c", 1, "how many at a time")
 	fs.DurationVar(&l.duration, "d", 0, "send for so long instead of -n requests")
+	fs.BoolVar(&l.untilEOF, "until-eof", false, "send until standard input ends instead of -n requests")
 	fs.StringVar(&l.method, "X", http.MethodGet, "method")
 	fs.StringVar(&l.body, "body", "", "body of each request")
 	fs.Func("H", "header, `Name: value` (repeatable; Host too)", func(s string) error {
@@ -106,7 +115,7 @@ func parseLoad(args []string, stderr io.Writer) (*load, bool, error) {
 	if l.n < 1 || l.c < 1 {
 		return nil, false, fmt.Errorf("get: -n and -c want at least 1")
 	}
-	if l.duration > 0 {
+	if l.duration > 0 || l.untilEOF {
 		l.n = -1
 	}
 	l.client = &http.Client{
@@ -140,6 +149,11 @@ func (l *load) run(ctx context.Context) []result {
 			for ctx.Err() == nil {
 				if l.n > 0 && sent.Add(1) > int64(l.n) || !end.IsZero() && time.Now().After(end) {
 					return
+				}
+				select {
+				case <-l.stop:
+					return
+				default:
 				}
 				r := l.one(ctx)
 				mu.Lock()

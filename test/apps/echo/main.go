@@ -18,17 +18,18 @@ import (
 const usage = `usage: echo [-listen ADDRESS,…] [-tcp ADDRESS] [-grace DURATION]   serve
        echo get [FLAGS] URL                        send requests, print a JSON line for each answer
        echo dial HOST:PORT TEXT                    print the greeting of a -tcp server and its echo
+       echo reach HOST:PORT…                       connect to each and close; fails for one that does not accept
        echo sleep SECONDS                          sleep, or end on SIGTERM
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	command := ""
 	if len(args) > 0 {
 		command = args[0]
@@ -36,9 +37,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var err error
 	switch command {
 	case "get":
-		err = get(ctx, args[1:], stdout, stderr)
+		err = get(ctx, args[1:], stdin, stdout, stderr)
 	case "dial":
 		err = dial(ctx, args[1:], stdout)
+	case "reach":
+		err = reach(ctx, args[1:])
 	case "sleep":
 		err = sleep(ctx, args[1:])
 	default:

@@ -64,7 +64,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		fmt.Fprintln(stderr, "listening on", l.Addr())
 		go serveTCP(l)
 	}
-	return serveOn(ctx, handler(host), *grace, listeners)
+	return serveOn(ctx, handler(ctx, host), *grace, listeners)
 }
 
 // serveOn serves until ctx ends, then lets open requests finish for grace.
@@ -109,7 +109,8 @@ type answer struct {
 	Headers  map[string]string `json:"headers"`
 }
 
-func handler(hostname string) http.Handler {
+// handler is the app; ending ends when the app is told to go.
+func handler(ending context.Context, hostname string) http.Handler {
 	mux := http.NewServeMux()
 	echo := func(w http.ResponseWriter, r *http.Request, status int) {
 		a, err := describe(hostname, r)
@@ -124,8 +125,12 @@ func handler(hostname string) http.Handler {
 	ok := func(w http.ResponseWriter, r *http.Request) { echo(w, r, http.StatusOK) }
 	mux.HandleFunc("/", ok)
 	mux.HandleFunc("POST /users/{id}/payments", ok)
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	var waiting atomic.Int64
+	var waiting, probed atomic.Int64
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		probed.Add(1)
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("/healthz/count", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, probed.Load()) })
 	mux.HandleFunc("/waiting", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, waiting.Load()) })
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		waiting.Add(1)
@@ -140,6 +145,18 @@ func handler(hostname string) http.Handler {
 			ok(w, r)
 		case <-r.Context().Done():
 		}
+	})
+	gate := newHold(ending)
+	mux.HandleFunc("/hold", func(w http.ResponseWriter, r *http.Request) {
+		waiting.Add(1)
+		defer waiting.Add(-1)
+		if gate.wait(r.Context()) {
+			ok(w, r)
+		}
+	})
+	mux.HandleFunc("/release", func(w http.ResponseWriter, r *http.Request) {
+		gate.release()
+		ok(w, r)
 	})
 	mux.HandleFunc("/bytes", func(w http.ResponseWriter, r *http.Request) {
 		n, err := number(r, "n", 1024, maxBytes)

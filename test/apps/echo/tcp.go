@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -59,4 +60,21 @@ func dial(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	_, err = io.WriteString(stdout, first+second)
 	return err
+}
+
+// reach connects to every address once.
+func reach(ctx context.Context, addresses []string) error {
+	if len(addresses) == 0 {
+		return errors.New("reach: want HOST:PORT")
+	}
+	for _, address := range addresses {
+		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // start serves on two free ports and returns their addresses.
@@ -35,8 +37,13 @@ func start(t *testing.T) (rpc, web string) {
 
 func output(t *testing.T, args ...string) string {
 	t.Helper()
+	return outputOf(t, strings.NewReader(""), args...)
+}
+
+func outputOf(t *testing.T, stdin io.Reader, args ...string) string {
+	t.Helper()
 	var out, errs bytes.Buffer
-	if status := run(t.Context(), args, &out, &errs); status != 0 {
+	if status := run(t.Context(), args, stdin, &out, &errs); status != 0 {
 		t.Fatalf("%v: exit status %d: %s", args, status, errs.String())
 	}
 	return out.String()
@@ -62,6 +69,28 @@ func TestStream(t *testing.T) {
 	var r streamResult
 	if err := json.Unmarshal([]byte(output(t, "stream", "-n", "3", rpc)), &r); err != nil || r.Code != "OK" || r.Answered != 3 {
 		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// What goes on until standard input ends is ended as properly.
+func TestUntilEOF(t *testing.T) {
+	rpc, web := start(t)
+	for name, args := range map[string][]string{
+		"stream": {"stream", "-until-eof", "-every", "1ms", rpc},
+		"ws":     {"ws", "-until-eof", "-every", "1ms", "ws://" + web + "/ws"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stdin, end := io.Pipe()
+			time.AfterFunc(20*time.Millisecond, func() { _ = end.Close() })
+			var r struct {
+				Code, Error            string
+				Sent, Answered, Echoed int
+			}
+			out := outputOf(t, stdin, args...)
+			if err := json.Unmarshal([]byte(out), &r); err != nil || r.Answered+r.Echoed != r.Sent || r.Error != "" || r.Code != "" && r.Code != "OK" {
+				t.Errorf("got %s, %v, want an answer to each message", out, err)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 // wsResult is what became of a WebSocket.
 type wsResult struct {
 	Status int         `json:"status"` // of the handshake: 101 when it is one
+	Sent   int         `json:"sent"`
 	Echoed int         `json:"echoed"`
 	Header http.Header `json:"header,omitempty"`
 	Error  string      `json:"error,omitempty"`
@@ -39,12 +40,12 @@ func headers(fs *flag.FlagSet) http.Header {
 	return h
 }
 
-func ws(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func ws(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("rpc ws", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	n := fs.Int("n", 1, "how many messages to echo")
+	var m messages
+	m.flags(fs)
 	size := fs.Int("size", 1000, "bytes of each")
-	every := fs.Duration("every", 0, "pause after each")
 	h := headers(fs)
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -52,10 +53,11 @@ func ws(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if fs.NArg() != 1 {
 		return fmt.Errorf("ws: want one URL after the flags, got %q", fs.Args())
 	}
-	return json.NewEncoder(stdout).Encode(echo(ctx, fs.Arg(0), h, *n, *size, *every))
+	m.begin(stdin)
+	return json.NewEncoder(stdout).Encode(echo(ctx, fs.Arg(0), h, *size, &m))
 }
 
-func echo(ctx context.Context, url string, h http.Header, n, size int, every time.Duration) wsResult {
+func echo(ctx context.Context, url string, h http.Header, size int, m *messages) wsResult {
 	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
 	c, resp, err := dialer.DialContext(ctx, url, h)
 	var r wsResult
@@ -67,7 +69,8 @@ func echo(ctx context.Context, url string, h http.Header, n, size int, every tim
 		return r
 	}
 	defer c.Close()
-	for i := range n {
+	for i := 0; m.more(i); i++ {
+		r.Sent++
 		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		want := strings.Repeat(fmt.Sprint(i%10), size)
 		if err := c.WriteMessage(websocket.TextMessage, []byte(want)); err != nil {
@@ -80,7 +83,7 @@ func echo(ctx context.Context, url string, h http.Header, n, size int, every tim
 			return r
 		}
 		r.Echoed++
-		time.Sleep(every)
+		time.Sleep(m.every)
 	}
 	return r
 }
