@@ -1740,9 +1740,12 @@ type Limit struct {
 	HideHeaders bool `protobuf:"varint,11,opt,name=hide_headers,json=hideHeaders,proto3" json:"hide_headers,omitempty"`
 	// Of a request, in units of the limit; 0: 1.
 	Cost uint64 `protobuf:"varint,12,opt,name=cost,proto3" json:"cost,omitempty"`
-	// The field of the response, lower case, that says what the request has cost;
-	// empty: none does.
+	// The field of the response, lower case, that says what the request has cost, a whole
+	// number up to 1e9; empty: none does. Not with Concurrency.
 	CostHeader string `protobuf:"bytes,17,opt,name=cost_header,json=costHeader,proto3" json:"cost_header,omitempty"`
+	// With cost_header, in the place of cost: a request costs what its response says, and
+	// else nothing. One unit is taken until then.
+	CostByResponse bool `protobuf:"varint,19,opt,name=cost_by_response,json=costByResponse,proto3" json:"cost_by_response,omitempty"`
 	// What an idempotent replay has cost is given back.
 	FreeReplays bool `protobuf:"varint,18,opt,name=free_replays,json=freeReplays,proto3" json:"free_replays,omitempty"`
 	// By key.
@@ -1877,6 +1880,13 @@ func (x *Limit) GetCostHeader() string {
 		return x.CostHeader
 	}
 	return ""
+}
+
+func (x *Limit) GetCostByResponse() bool {
+	if x != nil {
+		return x.CostByResponse
+	}
+	return false
 }
 
 func (x *Limit) GetFreeReplays() bool {
@@ -3239,7 +3249,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
 	"\x06header\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.HeaderMatchH\x00R\x06headerB\x06\n" +
-	"\x04kind\"\xcc\x05\n" +
+	"\x04kind\"\xf6\x05\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06shadow\x18\x02 \x01(\bR\x06shadow\x12-\n" +
@@ -3255,7 +3265,8 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\fhide_headers\x18\v \x01(\bR\vhideHeaders\x12\x12\n" +
 	"\x04cost\x18\f \x01(\x04R\x04cost\x12\x1f\n" +
 	"\vcost_header\x18\x11 \x01(\tR\n" +
-	"costHeader\x12!\n" +
+	"costHeader\x12(\n" +
+	"\x10cost_by_response\x18\x13 \x01(\bR\x0ecostByResponse\x12!\n" +
 	"\ffree_replays\x18\x12 \x01(\bR\vfreeReplays\x128\n" +
 	"\toverrides\x18\r \x03(\v2\x1a.weir.snapshot.v1.OverrideR\toverrides\x123\n" +
 	"\apenalty\x18\x0e \x01(\v2\x19.weir.snapshot.v1.PenaltyR\apenalty\x126\n" +

@@ -33,6 +33,10 @@ const (
 	// FeatureIdempotency is IdempotencyPolicy over HTTP, whole; a scope by jwtClaim asks
 	// for FeatureJWT too.
 	FeatureIdempotency = "idempotency/v1"
+	// FeatureResponseCost is costs that a field of the response says.
+	FeatureResponseCost = "ratelimit/response-cost"
+	// FeatureFreeReplays is giving back what replays of an IdempotencyPolicy have cost.
+	FeatureFreeReplays = "ratelimit/free-replays"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
@@ -78,6 +82,12 @@ func requiredByLimits(p *snapshot.RateLimitPolicy) []string {
 		}
 		if l.GetCalendar() != nil {
 			out = append(out, FeatureCalendar)
+		}
+		if l.GetCostHeader() != "" {
+			out = append(out, FeatureResponseCost)
+		}
+		if l.GetFreeReplays() {
+			out = append(out, FeatureFreeReplays)
 		}
 	}
 	return out
