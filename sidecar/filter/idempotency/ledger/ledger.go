@@ -4,117 +4,15 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/filter/idempotency/record"
 )
-
-// Terms are what a policy says; one value serves many calls and is not changed.
-type Terms struct {
-	// AtLeastOnce: an abandoned claim is dispatched again when its lease is over.
-	// Otherwise its outcome is unknown for good.
-	AtLeastOnce bool
-	// Shadow marks the records: nobody is held to them.
-	Shadow bool
-	// WarnMismatch: a request that differs from the recorded one is treated as if it
-	// did not, and Result.Mismatch says so.
-	WarnMismatch bool
-	// Lease is how long a claim holds without a renewal; at least 100 ms.
-	Lease time.Duration
-	// Wait is how long Begin waits for a call in progress; 0: not at all.
-	Wait time.Duration
-	// Retention of records; more than Lease.
-	Retention time.Duration
-	// Sealer encrypts responses; nil: they are kept as they are.
-	Sealer Sealer
-}
-
-// Sealer encrypts what is kept of a response. Safe for concurrent use.
-type Sealer interface {
-	// Seal appends to dst plain, encrypted and bound to id.
-	Seal(dst []byte, id record.ID, plain []byte) []byte
-	// Open appends to dst what Seal was given. An error: sealed is not of this id, or
-	// its key is gone.
-	Open(dst []byte, id record.ID, sealed []byte) ([]byte, error)
-}
-
-// Call is one request.
-type Call struct {
-	ID          record.ID
-	Fingerprint record.Digest
-	// Credentials: zero where they are not to be compared. A request without
-	// credentials has a digest of that.
-	Credentials record.Digest
-	Terms       *Terms
-}
-
-// Kind of a Result.
-type Kind uint8
-
-// The kinds.
-const (
-	// Claimed: to be executed, see Result.Claim.
-	Claimed Kind = iota + 1
-	// Replay: executed before; Result.Reply is the response.
-	Replay
-	// Joined: as Replay; it was being executed when Begin was called.
-	Joined
-	// Mismatch: the key was used for another request.
-	Mismatch
-	// CredentialsDiffer: the key was used under other credentials.
-	CredentialsDiffer
-	// InFlight: being executed still, after Terms.Wait; ask again in Result.Retry.
-	InFlight
-	// Unknown: dispatched, and nobody knows what came of it.
-	Unknown
-	// NotRetained: executed, but the response was not kept, or cannot be decrypted:
-	// Result.Reply has its status, and its Location where there was one.
-	NotRetained
-	// Unavailable: the store does not answer.
-	Unavailable
-)
-
-// Result of Begin.
-type Result struct {
-	Kind Kind
-	// Claim is set with Claimed.
-	Claim *Claim
-	// Reply must not be changed; it stays valid.
-	Reply *exchange.Reply
-	// Mismatch: the request differs from the recorded one (Terms.WarnMismatch).
-	Mismatch bool
-	// Retry is set with InFlight and Unavailable.
-	Retry time.Duration
-	// Local: the store was not asked.
-	Local bool
-}
-
-// Saved says what became of a response given to Complete or Tombstone.
-type Saved uint8
-
-// The outcomes.
-const (
-	// Stored: everybody who repeats the request gets this response.
-	Stored Saved = iota + 1
-	// StoredLost: as Stored; but the store had lost the claim, so that the request
-	// may have been dispatched twice. It is counted.
-	StoredLost
-	// Superseded: another's claim holds. Where Outcome.Reply is not nil it is the
-	// response that all others get; where it is nil that one is not known yet. The
-	// client must not take this response for the outcome.
-	Superseded
-	// Pending: the store does not answer. The response is kept here and stored as
-	// soon as it does.
-	Pending
-)
-
-// Outcome of Complete and Tombstone.
-type Outcome struct {
-	Saved Saved
-	// Reply is set with Superseded where the response that holds is known.
-	Reply *exchange.Reply
-}
 
 // Metrics is told what happens. Its methods must not wait.
 type Metrics interface {
@@ -165,21 +63,113 @@ const (
 // Ledger keeps the claims of one process in one store. It outlives the policies that
 // use it. Safe for concurrent use.
 type Ledger struct {
-	opts Options
+	opts    Options
+	metrics Metrics
+	flights [shards]shard
+	cache   cache
+	notes   *notes
+	retries retries
+	clock   storeClock
+	// minLease is the shortest lease there was, which paces renewals.
+	minLease atomic.Int64
+	shorter  chan struct{} // has room for one
+
+	// process and claims make owners.
+	process [8]byte
+	claims  atomic.Uint64
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // New returns a ledger, to be closed. An error: the directory of notes cannot be
 // used. What notes of a process before say is settled in the background.
 func New(opts Options) (*Ledger, error) {
-	return &Ledger{opts: opts}, nil
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = DefaultCacheBytes
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = DefaultPatience
+	}
+	l := &Ledger{opts: opts, metrics: opts.Metrics, shorter: make(chan struct{}, 1)}
+	if l.metrics == nil {
+		l.metrics = silence{}
+	}
+	_, _ = rand.Read(l.process[:])
+	l.clock.from = time.Now()
+	l.minLease.Store(math.MaxInt64)
+	l.cache.init(opts.CacheBytes)
+	l.retries.init()
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	var left []leftover
+	if opts.Notes != "" {
+		var err error
+		if l.notes, left, err = openNotes(opts.Notes, l.process); err != nil {
+			return nil, err
+		}
+	}
+	l.wg.Go(l.renewals)
+	l.wg.Go(l.retry)
+	for _, f := range left {
+		l.settle(f)
+	}
+	return l, nil
 }
 
 // Close ends what runs in the background. Claims that are open are left to their
-// notes and leases.
-func (l *Ledger) Close() {}
-
-// Begin decides on call. It waits for the store, and up to Terms.Wait for the same
-// call in progress.
-func (l *Ledger) Begin(ctx context.Context, call *Call) Result {
-	return Result{Kind: Unavailable, Retry: time.Second}
+// notes and leases. The store has to be closed after it.
+func (l *Ledger) Close() {
+	l.cancel()
+	l.wg.Wait()
+	l.notes.close()
 }
+
+// Unsettled is how many outcomes wait for the store.
+func (l *Ledger) Unsettled() int { return l.retries.len() }
+
+func (l *Ledger) newOwner() (o record.Owner) {
+	copy(o[:], l.process[:])
+	binary.BigEndian.PutUint64(o[8:], l.claims.Add(1))
+	return o
+}
+
+// do asks the store.
+func (l *Ledger) do(ctx context.Context, id record.ID, cmd record.Command) (record.Answer, error) {
+	start := time.Now()
+	answer, err := l.opts.Store.Do(ctx, id, cmd)
+	l.metrics.Store(cmd.Op.String(), time.Since(start))
+	return answer, err
+}
+
+// storeClock estimates the store's clock from the fences it gives.
+type storeClock struct {
+	from   time.Time
+	offset atomic.Int64 // 0: not known
+}
+
+func (c *storeClock) learn(fence uint64, at time.Time) {
+	c.offset.Store(int64(fence) - at.Sub(c.from).Microseconds())
+}
+
+// now is 0 where it is not known.
+func (c *storeClock) now(at time.Time) uint64 {
+	offset := c.offset.Load()
+	if offset == 0 {
+		return 0
+	}
+	return uint64(offset + at.Sub(c.from).Microseconds())
+}
+
+// silence is Metrics for nobody.
+type silence struct{}
+
+func (silence) InFlight(int)                {}
+func (silence) Renewed(int)                 {}
+func (silence) Fenced()                     {}
+func (silence) Duplicate()                  {}
+func (silence) Lost()                       {}
+func (silence) Unknown()                    {}
+func (silence) Store(string, time.Duration) {}
+func (silence) StoredBytes(int)             {}
+func (silence) ReplayedLocally()            {}

@@ -87,3 +87,22 @@ type Renewal struct {
 	Claim  *Record
 	Answer Answer
 }
+
+// String is the name of op in metrics.
+func (op Op) String() string {
+	switch op {
+	case Begin:
+		return "begin"
+	case Look:
+		return "look"
+	case Expire:
+		return "expire"
+	case Renew:
+		return "renew"
+	case Finish:
+		return "finish"
+	case Release:
+		return "release"
+	}
+	return "unknown"
+}
