@@ -18,7 +18,7 @@ const DigestSize = sha256.Size
 // are written. Its memory is used again; the zero value is ready.
 //
 // Binary and compact give the same, and so does JSON where there is no binary, which it
-// writes as text, and no double that it rounds. Fields may come in any order, pairs of
+// writes as text that some libraries pad, and no double that it rounds. Fields may come in any order, pairs of
 // maps and elements of sets too: their digests are added up, modulo 2^256. A list keeps
 // its order. Empty containers are the same whatever their elements would be, because
 // compact does not say.
@@ -250,4 +250,3 @@ func (c *cursor) scalarJSON(k kind, b []byte, depth int) error {
 	c.write(depth, k, b)
 	return nil
 }
-
