@@ -19,6 +19,7 @@ type Metrics struct {
 
 	requests   *prometheus.HistogramVec
 	decisions  *prometheus.CounterVec
+	costs      *prometheus.CounterVec
 	failOpen   prometheus.Counter
 	storeError *prometheus.CounterVec
 	breaker    *prometheus.GaugeVec
@@ -43,6 +44,10 @@ func NewMetrics() *Metrics {
 			Help:    "Requests by protocol and the status the client got (0: none), from their head to the end of the answer.",
 			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"protocol", "code"}),
+		costs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_response_costs_total",
+			Help: "What responses and replays have changed in what their requests had cost.",
+		}, []string{"policy", "limit", "result"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_decisions_total",
 			Help: "What filters decided, by policy and limit, and what the decision was taken from.",
@@ -84,7 +89,7 @@ func NewMetrics() *Metrics {
 			Help: "Spans that the trace collector did not get.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.decisions, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
+	m.registry.MustRegister(m.requests, m.decisions, m.costs, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -128,6 +133,19 @@ type limitMetrics struct {
 	m             *Metrics
 	policy, limit string
 	counters      [ratelimit.WouldDeny + 1][ratelimit.FromMissingKey + 1]atomic.Pointer[prometheus.Counter]
+	corrections   [ratelimit.CostLate + 1]atomic.Pointer[prometheus.Counter]
+}
+
+// Corrected implements ratelimit.LimitMetrics.
+func (l *limitMetrics) Corrected(c ratelimit.Correction) {
+	slot := &l.corrections[c]
+	counter := slot.Load()
+	if counter == nil {
+		found := l.m.costs.WithLabelValues(l.policy, l.limit, c.String())
+		counter = &found
+		slot.Store(counter)
+	}
+	(*counter).Inc()
 }
 
 // Decided implements ratelimit.LimitMetrics.

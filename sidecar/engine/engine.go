@@ -124,6 +124,7 @@ func New(opts Options) *Engine {
 func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureProxy,
+		stream.FeatureResponseCost, stream.FeatureFreeReplays,
 		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
 		stream.FeatureUpgrade,
 	}

@@ -16,6 +16,7 @@ type breakers struct{ open atomic.Bool }
 
 func (b *breakers) Limit(string, string) ratelimit.LimitMetrics { return b }
 func (b *breakers) Decided(ratelimit.Outcome, ratelimit.Source) {}
+func (b *breakers) Corrected(ratelimit.Correction)              {}
 func (b *breakers) StoreError(string, string)                   {}
 func (b *breakers) StoreBreaker(_ string, open bool)            { b.open.Store(open) }
 

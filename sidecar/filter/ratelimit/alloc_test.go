@@ -51,6 +51,7 @@ var (
 	method  = []byte("POST")
 	users   = []byte("/users/42/payments")
 	addr    = netip.MustParseAddr("2001:db8::1")
+	addr4   = netip.MustParseAddr("10.0.0.1")
 	cookies = []byte(`theme=dark; sid="a%20b"`)
 	query   = []byte("a=1&user=%41b")
 	fixed   = &one{"x-client-id", []byte("0123456789abcdef0123456789abcdef")}
@@ -75,6 +76,8 @@ func (o *one) Header(name string) ([]byte, int) {
 type allowAll struct{}
 
 func (*allowAll) Release(limiter.Op) {}
+
+func (*allowAll) Correct(limiter.Op, int64) bool { return true }
 
 func (*allowAll) Take(_ context.Context, ops []limiter.Op) error {
 	for i := range ops {

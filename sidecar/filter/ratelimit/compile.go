@@ -34,8 +34,12 @@ type Filter struct {
 	exempt exemptions
 	ietf   bool // response.headers
 	xrate  bool
-	store  Store
-	env    Env
+	// postpaid: a limit's costs are known with responses. hidden are the fields that say
+	// so.
+	postpaid bool
+	hidden   []string
+	store    Store
+	env      Env
 }
 
 var _ exchange.Filter = (*Filter)(nil)
@@ -58,6 +62,10 @@ type limit struct {
 	leases    Leases // may be nil
 	wouldDeny *atomic.Uint64
 	metrics   LimitMetrics
+	// costHeader says what a request has cost; empty: none does. byResponse: only it.
+	costHeader  string
+	byResponse  bool
+	freeReplays bool
 }
 
 // Compile checks a policy and makes its filter. Errors name the limit and field.
@@ -101,6 +109,7 @@ func Compile(p *snapshot.RateLimitPolicy, env Env) (*Filter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("limits[%d] %q: %w", i, l.GetName(), err)
 		}
+		f.hide(&c)
 		f.limits = append(f.limits, c)
 	}
 	return f, nil
@@ -126,6 +135,9 @@ func (f *Filter) compileLimit(p *snapshot.RateLimitPolicy, l *snapshot.Limit, sp
 	}
 	calendar, err := compileCalendar(l)
 	if err != nil {
+		return limit{}, err
+	}
+	if err = c.compileCosts(l); err != nil {
 		return limit{}, err
 	}
 	if c.terms, err = makeTerms(l, calendar, l.GetLimit(), l.GetBurst()); err != nil {

@@ -24,6 +24,10 @@
 //   - Leases decide without the store while tokens are held; a store's denial is
 //     remembered until its time. What a limit of concurrency lets through is given
 //     back at End, where it was taken from.
+//   - What the application's response says that a request has cost is debited, or given
+//     back, where the request was counted, without waiting; a debit can go beyond the
+//     limit, so that later requests are denied. What a replay has cost is given back at
+//     End, where replays are free.
 //   - Denials can bring a ban, which the store shares.
 //   - A store that cannot decide is replaced by this pod's share of the limit
 //     (LocalFallback), or the limit passes (Open) or denies with 503 (Closed).

@@ -17,6 +17,8 @@ type scratch struct {
 	ops    []limiter.Op
 	specs  []specKey
 	buf    []byte
+	// owing: a hit owes.
+	owing bool
 }
 
 type specKey struct {
@@ -38,6 +40,8 @@ type hit struct {
 	spent bool
 	// held: the request is in progress until End.
 	held bool
+	// owes: the response, or the end, may say what it has cost.
+	owes bool
 	// ask is for tokens, where leased.
 	ask limiter.Ask
 }
@@ -81,6 +85,7 @@ func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 		s.refund()
 	}
 	s.hold(denied || closed)
+	f.owe(s, denied || closed)
 	f.count(s, closed)
 	switch {
 	case closed:
@@ -365,10 +370,8 @@ func (f *Filter) MaxBody() int { return 0 }
 // Body is never called.
 func (f *Filter) Body(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
 
-// ResponseHead has nothing to do: the fields were added with the decision.
-func (f *Filter) ResponseHead(*exchange.Exchange) {}
-
-// End gives back permits; whatever else was admitted stays counted.
+// End gives back permits, and what replays have cost where they are free; whatever else
+// was admitted stays counted.
 func (f *Filter) End(x *exchange.Exchange, _ exchange.Outcome) {
 	s, ok := x.State(f.env.Slot).(*scratch)
 	if !ok {
@@ -379,4 +382,5 @@ func (f *Filter) End(x *exchange.Exchange, _ exchange.Outcome) {
 			f.release(h)
 		}
 	}
+	f.settle(x, s)
 }

@@ -42,6 +42,8 @@ type world struct {
 	peers   atomic.Uint32
 	store   *sharedStore
 	decided map[string]int
+	// corrected in order.
+	corrected []string
 }
 
 func newWorld(t testing.TB) *world {

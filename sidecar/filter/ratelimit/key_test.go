@@ -131,6 +131,8 @@ type keys struct{ got []string }
 
 func (*keys) Release(limiter.Op) {}
 
+func (*keys) Correct(limiter.Op, int64) bool { return true }
+
 func (k *keys) Take(_ context.Context, ops []limiter.Op) error {
 	for i := range ops {
 		k.got = append(k.got, ops[i].ID+" "+hex.EncodeToString(ops[i].Key[:]))

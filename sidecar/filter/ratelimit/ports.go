@@ -19,12 +19,16 @@ type Store interface {
 	// Release ends a request in progress that Take has let through. It does not
 	// wait.
 	Release(op limiter.Op)
+	// Correct counts delta units more, or less, of a request that Take, or a lease, has
+	// let through, by the receipt of op's Decision. It does not wait; false: it is dropped.
+	Correct(op limiter.Op, delta int64) bool
 }
 
 // Table decides on one limit by itself, in memory. See memory.Table.
 type Table interface {
 	Take(key limiter.Key, r *limiter.Rule, spend bool) limiter.Decision
 	Refund(key limiter.Key, r *limiter.Rule, receipt int64)
+	Correct(key limiter.Key, r *limiter.Rule, receipt, delta int64)
 }
 
 // Bans counts denials of one limit by itself, in memory. See memory.Table.
@@ -100,9 +104,11 @@ type Metrics interface {
 	Limit(policy, limit string) LimitMetrics
 }
 
-// LimitMetrics counts decisions, on the path of a request.
+// LimitMetrics counts decisions, and what responses change in them, on the path of a
+// request.
 type LimitMetrics interface {
 	Decided(o Outcome, s Source)
+	Corrected(c Correction)
 }
 
 // Env is what a filter works with; every member but Store, Denials, Leases, Tokens and Metrics is needed.

@@ -49,6 +49,9 @@ func makeTerms(l *snapshot.Limit, c *limiter.Calendar, limit, burst uint64) (ter
 	if t.rule, err = t.rule.Costing(max(1, l.GetCost())); err != nil {
 		return terms{}, err
 	}
+	if l.GetCostHeader() != "" || l.GetFreeReplays() {
+		t.rule = t.rule.Postpaid()
+	}
 	if l.GetLeased() {
 		// A denial that a penalty counts is known to the store only.
 		if a != limiter.TokenBucket || l.GetScope() != snapshot.Scope_SCOPE_CLUSTER || l.GetPenalty() != nil {
