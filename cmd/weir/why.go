@@ -13,12 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/cmd/weir/internal/kube"
 	"weir.dev/weir/cmd/weir/internal/local"
 	"weir.dev/weir/cmd/weir/internal/term"
 	"weir.dev/weir/cmd/weir/internal/why"
 	"weir.dev/weir/controllers/compile"
+	"weir.dev/weir/controllers/jwks"
 )
 
 // whyFlags are those of `weir why`.
@@ -29,6 +31,7 @@ type whyFlags struct {
 	clientIP, peer            string
 	count                     int
 	service, port             string
+	providers                 []string
 	now                       time.Time
 }
 
@@ -45,6 +48,10 @@ that are fresh: nothing is sent anywhere, and nothing is counted.
 With -f it asks about policy files. Without, it reads the policies, Services and
 pods of the namespace, compiles them as the operator does, and says which pods
 enforce just that.
+
+A bearer token is verified with the keys that --jwt-provider names, against a cluster
+by the issuer and audiences of its configuration. What is counted by a claim of it is
+printed as a hash.
 
 The exit code is 0 when there is an explanation, whatever the decision, else 1.`,
 		Example: `  weir why -f policy.yaml --request 'POST /users/1/payments' -H 'X-Client-Id: a' --count 6
@@ -73,6 +80,7 @@ The exit code is 0 when there is an explanation, whatever the decision, else 1.`
 	c.Flags().StringVar(&f.peer, "peer", "", "address that the connection comes from (default: --client-ip)")
 	c.Flags().IntVar(&f.count, "count", 1, "explain the last of so many equal requests at once")
 	c.Flags().StringVar(&f.protocol, "protocol", "", "with -f: what the port speaks, http, h2c, grpc, ws or auto (default: what its name says, else http)")
+	jwtProviderFlag(c, &f.providers)
 	c.Flags().StringVarP(&f.output, "output", "o", "table", "table, json or yaml")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -98,6 +106,9 @@ func (f *whyFlags) answer(ctx context.Context, stdin io.Reader, stderr io.Writer
 	}
 	if cluster.Namespace == "" {
 		return nil, errors.New("a request goes to one namespace: name it with -n in place of -A")
+	}
+	if err := f.addTokens(ctx, cluster); err != nil {
+		return nil, err
 	}
 	return f.fromCluster(ctx, cluster, r)
 }
@@ -132,6 +143,10 @@ func (f *whyFlags) parse() (why.Request, error) {
 
 // fromFiles explains by what the operator would make of files.
 func (f *whyFlags) fromFiles(ctx context.Context, stdin io.Reader, stderr io.Writer, r why.Request) (*why.Answer, error) {
+	tokens, err := local.ParseJWT(ctx, f.providers, jwks.NewClient())
+	if err != nil {
+		return nil, err
+	}
 	files, err := local.NewFiles(f.files)
 	if err != nil {
 		return nil, err
@@ -155,7 +170,7 @@ func (f *whyFlags) fromFiles(ctx context.Context, stdin io.Reader, stderr io.Wri
 	if !found {
 		listeners = append(listeners, at)
 	}
-	result, err := local.Compile(policies, listeners, local.Settings{})
+	result, err := local.Compile(policies, listeners, local.Settings{JWT: tokens})
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +225,7 @@ func (f *whyFlags) fromCluster(ctx context.Context, cluster *kube.Cluster, r why
 	}
 	answer.Source = "By the policies, Services and pods of namespace " + cluster.Namespace + " as they are"
 	answer.Notes = append(answer.Notes, live.Notes...)
+	answer.Notes = append(answer.Notes, keyless(w.Snapshot, answer.Policy)...)
 	for i := range live.Verdicts {
 		v := &live.Verdicts[i]
 		governs := v.Policy.Kind == v1alpha1.KindRateLimitPolicy && cluster.Namespace+"/"+v.Policy.Name == answer.Policy
@@ -235,6 +251,31 @@ func noted(policy string, r why.Request, accepted, governs bool, reason, message
 		about := func(f why.Field) bool { return strings.Contains(warning, " "+strings.ToLower(f.Name)) }
 		if governs && slices.ContainsFunc(r.Fields, about) {
 			out = append(out, strings.TrimSpace(warning))
+		}
+	}
+	return out
+}
+
+// addTokens gives the cluster the keys of --jwt-provider.
+func (f *whyFlags) addTokens(ctx context.Context, cluster *kube.Cluster) error {
+	tokens, err := local.ParseJWT(ctx, f.providers, jwks.NewClient())
+	cluster.JWTProviders, cluster.JWTKeys = tokens.Providers, tokens.Keys
+	return err
+}
+
+// keyless says of which providers the governing policy's tokens cannot be verified here.
+func keyless(s *snapshot.Snapshot, policy string) []string {
+	var out []string
+	for _, p := range s.GetRateLimitPolicies() {
+		if s.GetWorkload().GetNamespace()+"/"+p.GetName() != policy {
+			continue
+		}
+		claims := snapshot.JWTClaims(p)
+		for _, provider := range s.GetJwtProviders() {
+			if name := provider.GetName(); len(claims[name]) > 0 && len(provider.GetKeys()) == 0 {
+				out = append(out, fmt.Sprintf("The keys of JWT provider %[1]s are the operator's and not known here, so that no token of it is valid: "+
+					"give them with --jwt-provider name=%[1]s,issuer=%[2]s,jwks=FILE|URL.", name, provider.GetIssuer()))
+			}
 		}
 	}
 	return out

@@ -30,10 +30,14 @@ func TestSamples(t *testing.T) {
 			if !strings.Contains(manifest, "namespace: "+ns) {
 				t.Fatal("the sample is of another namespace than shop")
 			}
-			if !strings.Contains(manifest, "kind: RateLimitPolicy") {
+			if strings.Contains(manifest, "kind: CallbackRoute") {
 				apply(t, ns, manifest)
-				waitUnsupported(t, ns, manifest)
+				kubectl(t, "wait", `--for=jsonpath={.status.conditions[?(@.type=="Accepted")].reason}=Unsupported`, timeout, "-n", ns, "cbr", "--all")
 				return
+			}
+			kind := "rlp"
+			if strings.Contains(manifest, "kind: IdempotencyPolicy") {
+				kind = "idp"
 			}
 			service := "payments"
 			if strings.Contains(manifest, "sectionName: grpc") {
@@ -45,17 +49,8 @@ func TestSamples(t *testing.T) {
 			}
 			apply(t, ns, manifest)
 			for _, condition := range []string{"Accepted", "Programmed"} {
-				kubectl(t, "wait", "--for=condition="+condition, timeout, "-n", ns, "rlp", "--all")
+				kubectl(t, "wait", "--for=condition="+condition, timeout, "-n", ns, kind, "--all")
 			}
 		})
 	}
-}
-
-func waitUnsupported(t *testing.T, ns, manifest string) {
-	t.Helper()
-	kind := "idp"
-	if strings.Contains(manifest, "kind: CallbackRoute") {
-		kind = "cbr"
-	}
-	kubectl(t, "wait", `--for=jsonpath={.status.conditions[?(@.type=="Accepted")].reason}=Unsupported`, timeout, "-n", ns, kind, "--all")
 }

@@ -72,7 +72,15 @@ func operatorAnswers(t *testing.T, ns string) {
 apiVersion: v1
 kind: Pod
 metadata: {name: dry-run}
-spec: {containers: [{name: app, image: none}]}
+spec:
+  containers:
+  - name: app
+    image: none
+    securityContext:
+      runAsNonRoot: true
+      allowPrivilegeEscalation: false
+      capabilities: {drop: [ALL]}
+      seccompProfile: {type: RuntimeDefault}
 `
 	eventually(t, "the operator's webhook answers", func() error {
 		_, err := tryKubectl(pod, "create", "--dry-run=server", "-n", ns, "-f", "-")

@@ -23,7 +23,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
+
+	operator "weir.dev/weir/controllers/config"
 )
 
 // Flags are those of kubectl that say which cluster and namespace.
@@ -53,6 +56,10 @@ type Cluster struct {
 	// Namespace to look at; empty for all.
 	Namespace string
 	System    string
+	// JWTProviders and JWTKeys are what is known beside the cluster: of the first those
+	// that its configuration has not, of the second all.
+	JWTProviders []operator.JWTProvider
+	JWTKeys      map[string][]*snapshot.JWTKey
 }
 
 // Open reads the kubeconfig; it does not yet talk to the cluster.

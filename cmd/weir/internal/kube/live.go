@@ -54,6 +54,12 @@ func (c *Cluster) Compile(ctx context.Context) (Live, error) {
 		in.Config = config.Default()
 		in.Config.Stores = storesOf(in.RateLimitPolicies)
 	}
+	for i := range c.JWTProviders {
+		if _, ok := in.Config.JWTProvider(c.JWTProviders[i].Name); !ok {
+			in.Config.JWTProviders = append(in.Config.JWTProviders, c.JWTProviders[i])
+		}
+	}
+	in.JWTKeys = c.JWTKeys
 	for i := range in.Config.Stores {
 		in.Credentials[in.Config.Stores[i].Name] = "unread"
 	}

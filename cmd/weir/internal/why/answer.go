@@ -4,6 +4,8 @@ package why
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -91,7 +93,8 @@ type Miss struct {
 
 // Member of a key.
 type Member struct {
-	Member  string `json:"member"`
+	Member string `json:"member"`
+	// Value that is counted; of a token's claim a hash.
 	Value   string `json:"value,omitempty"`
 	Missing string `json:"missing,omitempty"`
 }
@@ -202,7 +205,11 @@ func viewLimit(e *ratelimit.LimitExplanation, policy *snapshot.RateLimitPolicy) 
 		}
 		return out
 	}
-	for _, m := range e.Key {
+	for i, m := range e.Key {
+		// The member of the snapshot at the same place.
+		if compiled.GetKey()[i].GetJwtClaim() != nil && m.Missing == "" {
+			m.Value = hashed(m.Value)
+		}
 		out.Key = append(out.Key, Member{m.Member, m.Value, m.Missing})
 		if m.Missing != "" {
 			out.MissingKey = "ClientIP"
@@ -216,6 +223,13 @@ func viewLimit(e *ratelimit.LimitExplanation, policy *snapshot.RateLimitPolicy) 
 	}
 	out.Decision = viewDecision(e)
 	return out
+}
+
+// hashed stands for what a token says of its owner: two tokens that are counted as one
+// have the same.
+func hashed(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return "sha256:" + hex.EncodeToString(sum[:8])
 }
 
 func viewDecision(e *ratelimit.LimitExplanation) *Decision {
