@@ -33,11 +33,15 @@ type Digester struct {
 func (d *Digester) Digest(p Protocol, b []byte) (sum [DigestSize]byte, err error) {
 	// It is known to be well-formed, and not deeper than MaxDepth, before it is read.
 	d.scan.Reset(p, MaxFrame)
+	if p == JSON {
+		// Without what ends the message.
+		d.scan.value(p, structure, 1, MaxFrame)
+	}
 	n, err := d.scan.Scan(b)
-	switch {
-	case err != nil:
+	if err != nil {
 		return sum, err
-	case !d.scan.Done() && p != JSON, p == JSON && !d.scan.json.ended():
+	}
+	if !d.scan.Done() {
 		return sum, ErrShort
 	}
 	c := cursor{d: d, walker: walker{p: p, b: b[:n]}}

@@ -121,9 +121,7 @@ func (w *walker) head(prior int16) (k kind, id int16, on bool, err error) {
 
 // pass moves behind a value of k that lies at depth.
 func (w *walker) pass(k kind, depth int) error {
-	if err := w.skip.value(w.p, k, depth, MaxFrame); err != nil {
-		return err
-	}
+	w.skip.value(w.p, k, depth, MaxFrame)
 	n, err := w.skip.Scan(w.b[w.at:])
 	if err != nil {
 		return err

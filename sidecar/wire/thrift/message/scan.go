@@ -45,25 +45,19 @@ func (s *Scanner) Reset(p Protocol, limit int64) {
 	s.depth = 1
 }
 
-// value makes s begin with a value of k, at depth.
-func (s *Scanner) value(p Protocol, k kind, depth int, limit int64) error {
+// value makes s begin with a value of k, in a struct that lies at depth.
+func (s *Scanner) value(p Protocol, k kind, depth int, limit int64) {
 	s.protocol, s.limit, s.skip, s.done = p, limit, 0, false
 	if p == JSON {
 		s.json.reset(false)
-		return nil
+		return
 	}
-	// A list of one value: what is above it counts.
 	s.depth = min(max(depth, 1), MaxDepth)
-	s.stack[s.depth-1] = level{a: k, b: k, left: 1}
-	s.base(s.depth - 1)
-	return nil
-}
-
-// base marks the levels below which nothing is to be read.
-func (s *Scanner) base(n int) {
-	for i := range n {
-		s.stack[i] = level{a: boolean, b: boolean}
+	for i := range s.depth - 1 {
+		s.stack[i] = level{a: boolean, b: boolean} // With nothing left in it.
 	}
+	// A list of one takes the place of the struct.
+	s.stack[s.depth-1] = level{a: k, b: k, left: 1}
 }
 
 // Done reports whether all was read.

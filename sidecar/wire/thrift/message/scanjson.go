@@ -180,6 +180,3 @@ func unhex(c byte) int {
 	}
 	return -1
 }
-
-// ended reports whether the struct is whole, with what ends the message or without.
-func (s *jsonScanner) ended() bool { return s.state == afterValue && s.depth == 0 }
