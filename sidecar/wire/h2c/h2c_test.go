@@ -137,6 +137,9 @@ func h2cOnly() *http.Protocols {
 	return &p
 }
 
+// connOf finds an application's connection in a request's context.
+type connOf struct{}
+
 // app runs a net/http server that speaks h2c and HTTP/1.
 func app(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
@@ -149,6 +152,7 @@ func app(t testing.TB, h http.HandlerFunc) string {
 	}))
 	srv.Config.Protocols = p
 	srv.Config.DisableGeneralOptionsHandler = true
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connOf{}, c) }
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	srv.Start()
 	t.Cleanup(func() {
