@@ -38,7 +38,12 @@ type Records struct {
 	mu    sync.Mutex
 	all   map[record.ID]*kept
 	bytes int
+	// searched is when room was last looked for.
+	searched time.Time
 }
+
+// searchPause is between two searches of full records for room.
+const searchPause = time.Second
 
 type kept struct {
 	rec           record.Record
@@ -98,7 +103,11 @@ func (r *Records) apply(id record.ID, cmd record.Command) (record.Answer, error)
 		k = nil
 	}
 	if k == nil && cmd.Op == record.Begin && r.bytes >= r.opts.MaxBytes {
-		if r.expired(now); r.bytes >= r.opts.MaxBytes {
+		if now.Sub(r.searched) >= searchPause {
+			r.searched = now
+			r.expired(now)
+		}
+		if r.bytes >= r.opts.MaxBytes {
 			return record.Answer{}, fmt.Errorf("%w: it is full with %d bytes", record.ErrUnavailable, r.bytes)
 		}
 	}

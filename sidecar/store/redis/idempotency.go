@@ -151,7 +151,7 @@ func (r *Records) pull(ctx context.Context, c *recordCall, cmd *record.Command) 
 		case cmd.Op == record.Begin && answer.Record == nil:
 			next.Fence, next.Origin, next.Attempt = c.fence, c.fence, 1
 			answer.Record = next
-		case cmd.Op == record.Expire && answer.Record != nil && answer.Record.Owner == next.Owner:
+		case (cmd.Op == record.Begin || cmd.Op == record.Expire) && answer.Record != nil:
 			next.Fence, next.Origin, next.Attempt = answer.Record.Fence, answer.Record.Origin, answer.Record.Attempt
 			answer.Record = next
 		}

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -186,7 +187,7 @@ func (r *Records) read(c *recordCall, round int) (done bool, err error) {
 	last := round == rounds-1
 	switch {
 	case missing:
-	case err != nil && c.native && redis.HasErrorPrefix(err, "ERR syntax error"):
+	case err != nil && c.native && strings.Contains(err.Error(), "syntax error"):
 		if c.op == record.Begin {
 			r.noSetNXGet.Store(r.clock.local())
 		} else {

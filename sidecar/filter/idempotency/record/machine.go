@@ -59,17 +59,26 @@ func begin(cur *Record, now uint64, next *Record) Step {
 		s := found(cur, -1)
 		if cur.Owner == next.Owner && cur.State == Inflight {
 			s.Answer.Result = Applied
+			next.inherit(cur.Fence, cur.Origin, cur.Attempt)
 		}
 		return s
 	}
-	next.Fence, next.Origin, next.Attempt = now, now, 1
+	next.inherit(now, now, 1)
 	return write(next, 0, Applied)
+}
+
+// inherit sets what a claim has from the store.
+func (r *Record) inherit(fence, origin uint64, attempt uint32) {
+	r.Fence, r.Origin, r.Attempt = fence, origin, attempt
 }
 
 func expire(cur *Record, age time.Duration, now uint64, cmd Command) Step {
 	again := cur != nil && (cmd.Next != nil && cur.Owner == cmd.Next.Owner && cur.State == Inflight ||
 		cmd.Next == nil && cur.Is(cmd.Ref) && cur.State == Unknown)
 	if again {
+		if cmd.Next != nil {
+			cmd.Next.inherit(cur.Fence, cur.Origin, cur.Attempt)
+		}
 		return Step{Answer: Answer{Result: Applied, Record: cur}}
 	}
 	over := cur != nil && cur.Is(cmd.Ref) &&
@@ -82,7 +91,7 @@ func expire(cur *Record, age time.Duration, now uint64, cmd Command) Step {
 		next.State = Unknown
 		return write(&next, 0, Applied)
 	}
-	cmd.Next.Fence, cmd.Next.Origin, cmd.Next.Attempt = max(cur.Fence+1, now), cur.Origin, cur.Attempt+1
+	cmd.Next.inherit(max(cur.Fence+1, now), cur.Origin, cur.Attempt+1)
 	return write(cmd.Next, 0, Applied)
 }
 

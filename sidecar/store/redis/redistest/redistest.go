@@ -22,6 +22,7 @@ type Server struct {
 	Addr string
 
 	t    testing.TB
+	path string
 	args []string
 	cmd  *exec.Cmd
 }
@@ -30,10 +31,16 @@ type Server struct {
 // argument `PORT` stands for the port.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatal("install redis-server: this test needs a real one")
+	return StartWith(t, "redis-server", args...)
+}
+
+// StartWith runs another executable of Redis or Valkey.
+func StartWith(t testing.TB, path string, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath(path); err != nil {
+		t.Fatalf("install %s: this test needs a real server", path)
 	}
-	s := &Server{t: t, Addr: FreeAddr(t)}
+	s := &Server{t: t, path: path, Addr: FreeAddr(t)}
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.args = []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}
 	for _, a := range args {
@@ -67,7 +74,7 @@ func StartSentinel(t testing.TB, master *Server) *Server {
 	if err := os.WriteFile(conf, []byte("sentinel monitor main "+host+" "+port+" 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Addr: FreeAddr(t)}
+	s := &Server{t: t, path: "redis-server", Addr: FreeAddr(t)}
 	_, own, _ := net.SplitHostPort(s.Addr)
 	s.args = []string{conf, "--sentinel", "--bind", "127.0.0.1", "--port", own}
 	s.Restart()
@@ -115,7 +122,7 @@ func FreeAddr(t testing.TB) string {
 func (s *Server) Restart() {
 	s.t.Helper()
 	var out bytes.Buffer
-	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd = exec.Command(s.path, s.args...)
 	s.cmd.Stdout, s.cmd.Stderr = &out, &out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
