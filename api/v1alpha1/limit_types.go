@@ -85,14 +85,15 @@ const (
 // Cost of a request, in units of the limit.
 // +kubebuilder:validation:XValidation:rule="self.request > 0 || has(self.responseHeader)",fieldPath=".request",message="A request that costs nothing is never limited: set request to 1 or more, or name a responseHeader."
 type Cost struct {
-	// request is what a request costs before it is answered.
+	// request is what a request costs before it is answered. 0: what responseHeader says, and else nothing.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	Request *int32 `json:"request,omitempty"`
 
-	// responseHeader in which the application says what the request cost in the end. It is removed from the answer.
+	// responseHeader in which the application says what the request cost in the end: a whole number, 1000000000 at the most. It is
+	// removed from the answer.
 	// +optional
 	ResponseHeader HeaderName `json:"responseHeader,omitempty"`
 }

@@ -122,7 +122,7 @@ func (b *limitBuilder) limit() *snapshot.Limit {
 	out.Match = b.matchList()
 	var order []int
 	out.Key, order = b.keyParts("key", b.spec.Key)
-	out.Cost = b.cost(out)
+	b.costs(out)
 	out.Overrides = b.overrides(out, order)
 	out.Penalty = b.penalty()
 	out.Leased = b.leased(out)

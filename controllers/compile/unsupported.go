@@ -40,17 +40,6 @@ func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
 		}
 	}
 	out = append(out, unsupportedMembers(path+".key", l.Key)...)
-	for _, f := range []struct {
-		set  bool
-		name string
-	}{
-		{l.Cost != nil && l.Cost.ResponseHeader != "", "cost.responseHeader"},
-		{l.Replays == v1alpha1.ReplaysFree, "replays"},
-	} {
-		if f.set {
-			out = append(out, path+"."+f.name)
-		}
-	}
 	return out
 }
 

@@ -22,8 +22,6 @@ var unsupported = map[string]string{
 	"spec.limits[].match[].thrift":        `{limits: [{name: a, limit: 1, window: 1s, match: [{thrift: {service: S}}]}]}`,
 	"spec.limits[].key[].thriftHeader":    `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftHeader: h}]}]}`,
 	"spec.limits[].key[].thriftField":     `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftField: "1"}]}]}`,
-	"spec.limits[].cost.responseHeader":   `{limits: [{name: a, limit: 9, window: 1s, cost: {responseHeader: X-Cost}}]}`,
-	"spec.limits[].replays":               `{limits: [{name: a, limit: 1, window: 1s, replays: Free}]}`,
 	"spec.response.thrift.exceptionCode":  `{response: {thrift: {exceptionCode: 7}}}`,
 	"spec.response.thrift.exceptionField": `{response: {thrift: {exceptionField: 1}}}`,
 	"spec.response.thrift.onewayMethods":  `{response: {thrift: {onewayMethods: [m]}}}`,
