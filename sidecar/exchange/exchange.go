@@ -36,6 +36,8 @@ type Exchange struct {
 	GRPC bool
 	// Hits is how many requests x stands for, where a protocol has that; 0: one.
 	Hits uint64
+	// Call is what is particular to Thrift; nil where the request is none.
+	Call *Call
 	// Trace is the request's place in a trace, zero where nothing is traced.
 	Trace Trace
 	// Method of the request, as sent.
