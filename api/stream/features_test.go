@@ -135,7 +135,7 @@ func TestRateLimitFeatures(t *testing.T) {
 		"cost":        {limit(func(l *snapshot.Limit) { l.Cost = 2 }), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"overrides":   {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
 		"calendar":    {limit(func(l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{} }), []string{FeatureCalendar, FeatureRateLimit}},
-		"responses":   {limit(func(l *snapshot.Limit) { l.CostHeader = "x-cost" }), []string{FeatureRateLimit, FeatureResponseCost}},
+		"responses":   {limit(func(l *snapshot.Limit) { l.CostHeader = "x-cost" }), []string{FeatureResponseCost, FeatureRateLimit}},
 		"replays":     {limit(func(l *snapshot.Limit) { l.FreeReplays = true }), []string{FeatureFreeReplays, FeatureRateLimit}},
 		"concurrency": {limit(func(l *snapshot.Limit) { l.Algorithm = snapshot.Algorithm_ALGORITHM_CONCURRENCY }), []string{FeatureConcurrency, FeatureRateLimit}},
 		"leased":      {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureRateLimit}},
