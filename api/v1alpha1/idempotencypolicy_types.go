@@ -43,6 +43,11 @@ type IdempotencyPolicyList struct {
 // +kubebuilder:validation:XValidation:rule="self.guarantee != 'AtMostOnce' || self.failurePolicy != 'Open'",fieldPath=".failurePolicy",message="AtMostOnce cannot hold while requests pass without the store: set failurePolicy to Closed, or guarantee to AtLeastOnce."
 // +kubebuilder:validation:XValidation:rule="duration(self.retention) > duration(self.inFlight.lease)",fieldPath=".retention",message="A record must outlive the lease of its request: make retention longer than inFlight.lease."
 // +kubebuilder:validation:XValidation:rule="duration(self.retention) > duration(self.upstream.timeout) + duration(self.upstream.lateWindow)",fieldPath=".retention",message="A record must outlive its request: make retention longer than upstream.timeout and upstream.lateWindow together."
+// +kubebuilder:validation:XValidation:rule="duration(self.retention) <= duration('8784h')",fieldPath=".retention",message="A record is kept for 366 days (8784h) at the most: shorten retention."
+// +kubebuilder:validation:XValidation:rule="duration(self.inFlight.wait) <= duration(self.upstream.timeout)",fieldPath=".inFlight.wait",message="After upstream.timeout there is nothing to wait for: make wait no longer than it."
+// +kubebuilder:validation:XValidation:rule="!has(self.key.derive) || duration(self.key.derive.window) <= duration(self.retention)",fieldPath=".key.derive.window",message="A derived key is forgotten with its record: make window no longer than retention."
+// +kubebuilder:validation:XValidation:rule="!self.scope.exists(s, has(s.pathParam)) || (has(self.match) && self.match.all(m, has(m.http) && has(m.http.path) && m.http.path.type == 'Template'))",fieldPath=".scope",message="A pathParam comes from a template: give every match a path of type Template with the parameter, or use another member in scope."
+// +kubebuilder:validation:XValidation:rule="!has(self.match) || self.match.all(m, !has(m.http) || !has(m.http.methods) || m.http.methods.exists(x, !(x in ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT'])))",fieldPath=".match",message="Requests of GET, HEAD, OPTIONS, TRACE and CONNECT are never recorded: name a method that changes something, such as POST, or remove methods."
 type IdempotencyPolicySpec struct {
 	// targetRefs are the Services whose ports the policy holds for.
 	// +required
@@ -249,8 +254,9 @@ const (
 )
 
 // IdempotencyRequest bounds the bodies that are read.
+// +kubebuilder:validation:XValidation:rule="quantity(self.maxBytes).compareTo(quantity('16Mi')) <= 0",fieldPath=".maxBytes",message="A body is held in the sidecar's memory until it is known whether it is a retry: 16Mi is the most; for larger ones set onOversize to Pass."
 type IdempotencyRequest struct {
-	// maxBytes of a request's body.
+	// maxBytes of a request's body, 16Mi at the most.
 	// +optional
 	// +kubebuilder:default="1Mi"
 	MaxBytes ByteSize `json:"maxBytes,omitempty"`
@@ -286,6 +292,8 @@ type InFlight struct {
 }
 
 // IdempotencyUpstream bounds how long the application may take.
+// +kubebuilder:validation:XValidation:rule="duration(self.timeout) <= duration('24h')",fieldPath=".timeout",message="An answer is awaited for 24h at the most: shorten timeout."
+// +kubebuilder:validation:XValidation:rule="duration(self.lateWindow) <= duration('24h')",fieldPath=".lateWindow",message="A late answer is awaited for 24h at the most: shorten lateWindow."
 type IdempotencyUpstream struct {
 	// timeout after which the client is answered 504.
 	// +optional
@@ -299,8 +307,9 @@ type IdempotencyUpstream struct {
 }
 
 // IdempotencyResponse says what is recorded.
+// +kubebuilder:validation:XValidation:rule="quantity(self.maxBytes).compareTo(quantity('4Mi')) <= 0",fieldPath=".maxBytes",message="A recorded body is one value in the store: 4Mi is the most. Longer answers are passed on without being kept."
 type IdempotencyResponse struct {
-	// maxBytes of a recorded body. A longer answer is passed on, and its key is kept without it.
+	// maxBytes of a recorded body, 4Mi at the most. A longer answer is passed on, and its key is kept without it.
 	// +optional
 	// +kubebuilder:default="256Ki"
 	MaxBytes ByteSize `json:"maxBytes,omitempty"`
@@ -334,4 +343,11 @@ type Encryption struct {
 // IdempotencyPolicyStatus is what is so.
 type IdempotencyPolicyStatus struct {
 	PolicyStatus `json:",inline"`
+
+	// shadow says what the policy would have done, in mode Shadow.
+	// +optional
+	// +listType=map
+	// +listMapKey=outcome
+	// +kubebuilder:validation:MaxItems=8
+	Shadow []ShadowOutcome `json:"shadow,omitempty"`
 }

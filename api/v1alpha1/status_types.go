@@ -84,6 +84,18 @@ type ShadowStatus struct {
 	WouldDeny int64 `json:"wouldDeny"`
 }
 
+// ShadowOutcome tells how often an IdempotencyPolicy in mode Shadow would have done something.
+type ShadowOutcome struct {
+	// outcome is replay, refuse (with 400, 409, 413 or 422) or wait (for a request that is under way).
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Outcome string `json:"outcome"`
+
+	// requests is the number of requests of the last hour that would have had it.
+	// +optional
+	Requests int64 `json:"requests"`
+}
+
 // BacklogStatus counts what a route has accepted and not yet finished.
 type BacklogStatus struct {
 	// pending is the number of operations that are not finished.

@@ -48,6 +48,7 @@ import (
 	"weir.dev/weir/controllers/hub"
 	"weir.dev/weir/controllers/inject"
 	"weir.dev/weir/controllers/jwks"
+	"weir.dev/weir/controllers/keys"
 	"weir.dev/weir/controllers/pki"
 	"weir.dev/weir/controllers/policy"
 	"weir.dev/weir/controllers/rollout"
@@ -116,6 +117,10 @@ func run(signals context.Context, o options, restConfig *rest.Config, counters p
 	if err != nil {
 		return err
 	}
+	known, err := openKeys(signals, direct, o, log)
+	if err != nil {
+		return err
+	}
 	issuer := pki.NewIssuer(pki.Options{
 		Reader: direct, Writer: direct, Namespace: o.namespace, Service: o.service, Names: o.certificateNames,
 		Log: logr.FromSlogHandler(log.Handler()).WithName("pki"),
@@ -133,7 +138,7 @@ func run(signals context.Context, o options, restConfig *rest.Config, counters p
 	if err := addInjection(mgr, o, conf, issuer, counters, log); err != nil {
 		return err
 	}
-	if err := addPolicies(mgr, o, conf, cluster, clientset, issuer, counters, log); err != nil {
+	if err := addPolicies(mgr, o, conf, cluster, clientset, issuer, known, counters, log); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "pod", o.podName, "cluster", cluster)
@@ -211,9 +216,28 @@ func addInjection(mgr ctrl.Manager, o options, conf config.Config, issuer *pki.I
 	return mgr.AddReadyzCheck("webhook", hooks.StartedChecker())
 }
 
+// keysEvery is how soon another key is seen.
+const keysEvery = 10 * time.Second
+
+// keyring is what encrypts and signs for namespaces.
+type keyring struct {
+	root    *keys.Root
+	secrets *keys.Secrets
+}
+
+// openKeys reads or makes the root key: without it nothing could be recorded.
+func openKeys(ctx context.Context, direct client.Client, o options, log *slog.Logger) (keyring, error) {
+	opts := keys.Options{Client: direct, Namespace: o.namespace, Every: keysEvery, Log: log.With("part", "keys")}
+	root, err := keys.OpenRoot(ctx, opts)
+	if err != nil {
+		return keyring{}, fmt.Errorf("open the root key: %w", err)
+	}
+	return keyring{root: root, secrets: keys.NewSecrets(opts)}, nil
+}
+
 // addPolicies adds the way from policies to sidecars, and back to their status.
 func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string, clientset kubernetes.Interface,
-	issuer *pki.Issuer, counters prometheus.Registerer, log *slog.Logger,
+	issuer *pki.Issuer, known keyring, counters prometheus.Registerer, log *slog.Logger,
 ) error {
 	counts, err := configserver.NewMetrics(counters)
 	if err != nil {
@@ -233,7 +257,8 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	tokenKeys := jwks.New(jwks.Options{Providers: conf.JWTProviders, Client: jwks.NewClient(), Log: log.With("part", "jwks")})
 	reconciler := policy.New(policy.Options{
 		Reader: mgr.GetCache(), JWT: tokenKeys, Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
-		Hub: snapshots, Rollout: tracker, Status: writer, Metrics: compiles, Log: log.With("part", "policy"),
+		Hub: snapshots, Rollout: tracker, Status: writer, Keys: known.root, Secrets: known.secrets,
+		Metrics: compiles, Log: log.With("part", "policy"),
 	})
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return err
@@ -257,6 +282,8 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 		everywhere(func(ctx context.Context) error { return serveStreams(ctx, streams, o.streamListen) }),
 		everywhere(follower.Run),
 		everywhere(tokenKeys.Run),
+		everywhere(known.root.Run),
+		everywhere(known.secrets.Run),
 		everywhere(func(ctx context.Context) error { return serveAdmin(ctx, o.adminAddress, replicas.Handler()) }),
 	} {
 		if err := mgr.Add(r); err != nil {

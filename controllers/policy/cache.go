@@ -13,12 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"weir.dev/weir/api/podspec"
-)
-
-// LabelUse on a Secret lets the operator read it.
-const (
-	LabelUse = "weir.dev/use"
-	UseTrue  = "true"
+	"weir.dev/weir/controllers/keys"
 )
 
 // ByObject is how the manager's cache keeps what this package reads: pods without
@@ -35,7 +30,7 @@ func ByObject(operatorNamespace string) map[client.Object]cache.ByObject {
 		&corev1.Service{}: {Transform: cache.TransformStripManagedFields()},
 		&corev1.Secret{}: {
 			Namespaces: map[string]cache.Config{operatorNamespace: {}},
-			Label:      labels.SelectorFromSet(labels.Set{LabelUse: UseTrue}),
+			Label:      labels.SelectorFromSet(labels.Set{keys.LabelUse: keys.UseTrue}),
 			Transform:  cache.TransformStripManagedFields(),
 		},
 	}

@@ -18,13 +18,13 @@ type published struct {
 
 // publish brings the hub up to date. Workloads come before the pods that are
 // assigned to them, and go after the pods have left.
-func (r *Reconciler) publish(ns string, out compile.Output, creds credentials) {
+func (r *Reconciler) publish(ns string, out compile.Output, own secrets) {
 	before := r.published[ns]
 	now := published{workloads: map[hub.Workload]hub.Publication{}, pods: map[hub.Pod]hub.Workload{}}
 	for i := range out.Workloads {
 		w := &out.Workloads[i]
 		key := hub.Workload{Namespace: ns, Key: w.Key}
-		pub := hub.Publication{Snapshot: w.Snapshot, Secrets: creds.secretsFor(w.Snapshot), Peers: w.Peers}
+		pub := hub.Publication{Snapshot: w.Snapshot, Secrets: own.secretsFor(w.Snapshot), Peers: w.Peers}
 		if old, ok := before.workloads[key]; ok && equal(old, pub) {
 			pub = old
 		} else {

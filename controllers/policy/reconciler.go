@@ -16,11 +16,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/attach"
 	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/controllers/hub"
+	"weir.dev/weir/controllers/keys"
 	"weir.dev/weir/controllers/status"
 )
 
@@ -45,6 +47,22 @@ type JWTKeys interface {
 	Tried() <-chan struct{}
 }
 
+// NamespaceKeys are derived from the root key: a keys.Root.
+type NamespaceKeys interface {
+	Namespace(cluster, namespace string) *stream.NamespaceKey
+	// Changed has a value when all of them are others than they were.
+	Changed() <-chan struct{}
+}
+
+// UserSecrets are those that policies name: a keys.Secrets.
+type UserSecrets interface {
+	Get(ctx context.Context, namespace, name string) (keys.Secret, error)
+	Keep(namespace string, names []string)
+	// Changed has a value when Take has namespaces to give.
+	Changed() <-chan struct{}
+	Take() []string
+}
+
 // Options of a Reconciler. All but Metrics and JWT are needed.
 type Options struct {
 	// Reader is the manager's cache, kept as ByObject says.
@@ -57,6 +75,8 @@ type Options struct {
 	Hub               *hub.Hub
 	Rollout           Rollout
 	Status            Statuses
+	Keys              NamespaceKeys
+	Secrets           UserSecrets
 	// JWT is a jwks.Keeper; nil where the configuration has no provider.
 	JWT     JWTKeys
 	Metrics *Metrics
@@ -74,11 +94,16 @@ type Reconciler struct {
 	published map[string]published
 	// busy are the namespaces that have policies.
 	busy map[string]bool
+	// uses are the stores that a namespace shares with all that have no credentials of
+	// their own.
+	uses map[string]map[string]bool
+	// queue is there once the controller has started.
+	queue queue
 }
 
 // New returns a Reconciler.
 func New(opts Options) *Reconciler {
-	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}}
+	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}, uses: map[string]map[string]bool{}}
 }
 
 // Synced reports whether every namespace has been published once: before that the
@@ -94,7 +119,7 @@ func (r *Reconciler) sync(ctx context.Context, ns string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	arrived := r.debounce.taken(ns, time.Now())
-	in, creds, err := r.read(ctx, ns)
+	in, own, err := r.read(ctx, ns)
 	if err != nil {
 		return err
 	}
@@ -105,8 +130,9 @@ func (r *Reconciler) sync(ctx context.Context, ns string) error {
 		out = compile.Compile(in)
 		r.Metrics.compiled(time.Since(compiling))
 	}
-	r.publish(ns, out, creds)
+	r.publish(ns, out, own)
 	r.Status.Set(ns, out.Verdicts, arrived)
+	r.share(ns, r.sharedBy(in.RateLimitPolicies, in.IdempotencyPolicies))
 	delete(r.busy, ns)
 	if policies > 0 {
 		r.busy[ns] = true
@@ -125,7 +151,7 @@ func anyInjected(pods []corev1.Pod) bool {
 }
 
 // read collects a namespace from the cache.
-func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, credentials, error) {
+func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, secrets, error) {
 	in := compile.Input{Cluster: r.Cluster, Namespace: ns, Config: r.Config}
 	if r.JWT != nil {
 		in.JWTKeys = r.JWT.Keys()
@@ -140,7 +166,7 @@ func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, creden
 	for _, list := range []client.ObjectList{&limits, &idempotency, &routes, &services, &pods} {
 		// Nothing that is read here is changed, so that nothing has to be copied.
 		if err := r.Reader.List(ctx, list, client.InNamespace(ns), client.UnsafeDisableDeepCopy); err != nil {
-			return in, nil, fmt.Errorf("list %T of %s: %w", list, ns, err)
+			return in, secrets{}, fmt.Errorf("list %T of %s: %w", list, ns, err)
 		}
 	}
 	in.RateLimitPolicies, in.IdempotencyPolicies, in.CallbackRoutes = alive(limits.Items), alive(idempotency.Items), alive(routes.Items)
@@ -148,16 +174,20 @@ func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, creden
 	if r.selectsNamespaces() {
 		var n corev1.Namespace
 		if err := r.Reader.Get(ctx, client.ObjectKey{Name: ns}, &n); client.IgnoreNotFound(err) != nil {
-			return in, nil, fmt.Errorf("namespace %s: %w", ns, err)
+			return in, secrets{}, fmt.Errorf("namespace %s: %w", ns, err)
 		}
 		in.NamespaceLabels = n.Labels
 	}
-	creds, err := r.credentialsOf(ctx, ns, in.NamespaceLabels)
+	own, err := r.readSecrets(ctx, &in)
 	if err != nil {
-		return in, nil, err
+		return in, secrets{}, err
 	}
-	in.Credentials = creds.versions()
-	return in, creds, nil
+	if len(in.IdempotencyPolicies) > 0 {
+		if in.SharedStores, err = r.sharedStores(ctx, ns); err != nil {
+			return in, secrets{}, err
+		}
+	}
+	return in, own, nil
 }
 
 // alive leaves out what is being deleted: others may have put finalizers on it.

@@ -5,6 +5,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -20,6 +21,9 @@ import (
 
 	"weir.dev/weir/api/v1alpha1"
 )
+
+// primeAgain is the wait after a failure.
+const primeAgain = time.Second
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -45,9 +49,7 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	if r.selectsNamespaces() {
 		sources = append(sources, r.watchNamespaces(mgr))
 	}
-	if r.JWT != nil {
-		sources = append(sources, source.TypedFunc[reconcile.Request](r.watchJWT))
-	}
+	sources = append(sources, source.TypedFunc[reconcile.Request](r.watchKeys))
 	for _, s := range sources {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("policy controller: %w", err)
@@ -119,20 +121,37 @@ func (r *Reconciler) watchSecrets(mgr manager.Manager) source.Source {
 	return source.TypedKind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(all))
 }
 
-// watchJWT enqueues every namespace with policies when keys have changed.
-func (r *Reconciler) watchJWT(ctx context.Context, q queue) error {
+// watchKeys enqueues the namespaces whose keys have changed: every one with policies
+// where they are all namespaces'.
+func (r *Reconciler) watchKeys(ctx context.Context, q queue) error {
+	r.mu.Lock()
+	r.queue = q
+	r.mu.Unlock()
+	var tokens <-chan struct{} // without providers nothing comes
+	if r.JWT != nil {
+		tokens = r.JWT.Changed()
+	}
+	all := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for ns := range r.busy {
+			r.enqueue(ns, q)
+		}
+	}
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-r.JWT.Changed():
+			case <-tokens:
+				all()
+			case <-r.Keys.Changed():
+				all()
+			case <-r.Secrets.Changed():
+				for _, ns := range r.Secrets.Take() {
+					r.enqueue(ns, q)
+				}
 			}
-			r.mu.Lock()
-			for ns := range r.busy {
-				r.enqueue(ns, q)
-			}
-			r.mu.Unlock()
 		}
 	}()
 	return nil
@@ -199,12 +218,30 @@ func (p *prime) Start(ctx context.Context) error {
 		}
 	}
 	for ns := range namespaces {
-		if err := p.r.sync(ctx, ns); err != nil {
-			return err
+		if !p.sync(ctx, ns) {
+			return nil
 		}
 	}
 	p.r.synced.Store(true)
 	return nil
+}
+
+// sync tries until it has published a namespace: a Secret that the API server does not
+// give out now must neither end the operator nor pass for one that is not there. It
+// returns false when ctx has ended.
+func (p *prime) sync(ctx context.Context, ns string) bool {
+	for {
+		err := p.r.sync(ctx, ns)
+		if err == nil {
+			return true
+		}
+		p.r.Log.Warn("a namespace cannot be published yet", "namespace", ns, "error", err, "again", primeAgain.String())
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(primeAgain):
+		}
+	}
 }
 
 func collect[T any, P interface {

@@ -29,8 +29,8 @@ type Observation struct {
 	Leading time.Time
 	// Encrypted are ports at which TLS was seen lately, by the pod's uid.
 	Encrypted map[string][]uint16
-	// WouldDeny is what limits in mode Shadow counted within the last hour.
-	WouldDeny map[string]int64
+	// Counts is what the verdict's Shadow names counted within the last hour.
+	Counts map[string]int64
 }
 
 // Condition is one without its times and generation.
@@ -48,12 +48,19 @@ type Target struct {
 	Pods              int32
 }
 
+// Count is how often something would have happened within the last hour.
+type Count struct {
+	// Name of the limit, or of what an IdempotencyPolicy would have done.
+	Name string
+	N    int64
+}
+
 // Report is what the status says.
 type Report struct {
 	Conditions []Condition
 	Targets    []Target
 	Rollout    v1alpha1.RolloutStatus
-	Shadow     []v1alpha1.ShadowStatus
+	Shadow     []Count
 	// Unheard says that all that is waited for are pods of which another replica may
 	// know more.
 	Unheard bool
@@ -97,7 +104,10 @@ func Conditions(o Observation) Report {
 		return out
 	}
 	if len(crowded) > 0 {
-		out.Conditions[0].Message += " " + crowdWarning(v.ByAddress, sorted(crowded))
+		out.Conditions[0].Message += " " + o.crowdWarning(sorted(crowded))
+	}
+	if warning := o.evictionWarning(distinct(pods)); warning != "" {
+		out.Conditions[0].Message += " " + warning
 	}
 	slices.Sort(bypass)
 	total := o.tally(distinct(pods), all)
@@ -108,8 +118,8 @@ func Conditions(o Observation) Report {
 		MissingSidecar: int32(total.by[missing]),
 		Stale:          int32(total.sidecars() - total.acked()),
 	}
-	for _, limit := range v.Shadow {
-		out.Shadow = append(out.Shadow, v1alpha1.ShadowStatus{Limit: limit, WouldDeny: o.WouldDeny[limit]})
+	for _, name := range v.Shadow {
+		out.Shadow = append(out.Shadow, Count{name, o.Counts[name]})
 	}
 	out.Next = total.next
 	out.Unheard = total.unheard > 0 && total.unheard == total.by[waiting]

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
+	"weir.dev/weir/controllers/compile"
 )
 
 const (
@@ -22,24 +25,28 @@ const (
 // lately, for the pods of one namespace.
 type counters struct {
 	pods   map[string]*podCounters
-	shadow map[limitID]*span
-	// taken are the limits of which it is known what the leader before had counted.
-	taken map[limitID]bool
+	shadow map[countID]*span
+	// taken are those of which it is known what the leader before had counted.
+	taken map[countID]bool
 }
 
-type limitID struct{ policy, limit string }
+// countID names what a policy in mode Shadow counts: a limit, or an outcome.
+type countID struct {
+	policy attach.PolicyID
+	name   string
+}
 
 type podCounters struct {
 	// reported: there was a report.
 	reported bool
-	shadow   map[limitID]uint64
+	shadow   map[countID]uint64
 	// problems are counts by port, and seen is when they last grew.
 	problems map[uint32]uint64
 	seen     map[uint32]time.Time
 }
 
 func newCounters() *counters {
-	return &counters{pods: map[string]*podCounters{}, shadow: map[limitID]*span{}, taken: map[limitID]bool{}}
+	return &counters{pods: map[string]*podCounters{}, shadow: map[countID]*span{}, taken: map[countID]bool{}}
 }
 
 // scope is what counters may be about: pods choose what they report, and must not fill
@@ -48,7 +55,7 @@ type scope struct {
 	// older pods were ready before this replica led: what they counted before their
 	// first report here is not new.
 	older  map[string]bool
-	limits map[limitID]bool
+	counts map[countID]bool
 	ports  map[uint32]bool
 }
 
@@ -65,21 +72,21 @@ func (c *counters) observe(states []*stream.PodState, in scope, now time.Time) {
 		}
 	}
 	for id := range c.shadow {
-		if !in.limits[id] {
+		if !in.counts[id] {
 			delete(c.shadow, id)
 		}
 	}
 	for id := range c.taken {
-		if !in.limits[id] {
+		if !in.counts[id] {
 			delete(c.taken, id)
 		}
 	}
 }
 
-// takeOver adds, once for each limit, what the status said when this replica began to
+// takeOver adds, once for each count, what the status said when this replica began to
 // lead, and returns the sum. When within the hour that happened is not known: it is
 // taken to have been even.
-func (c *counters) takeOver(id limitID, n int64, now time.Time) int64 {
+func (c *counters) takeOver(id countID, n int64, now time.Time) int64 {
 	if c.shadow[id] == nil {
 		c.shadow[id] = &span{}
 	}
@@ -96,16 +103,15 @@ func (c *counters) pod(s *stream.PodState, in scope, now time.Time) {
 	// it is left out.
 	first := p == nil || !p.reported && in.older[s.GetUid()]
 	if p == nil {
-		p = &podCounters{shadow: map[limitID]uint64{}, problems: map[uint32]uint64{}, seen: map[uint32]time.Time{}}
+		p = &podCounters{shadow: map[countID]uint64{}, problems: map[uint32]uint64{}, seen: map[uint32]time.Time{}}
 		c.pods[s.GetUid()] = p
 	}
 	p.reported = p.reported || s.GetReport() != nil
-	for _, r := range s.GetReport().GetShadow() {
-		id := limitID{r.GetPolicy(), r.GetLimit()}
-		if !in.limits[id] {
+	for id, n := range shadowCounts(s.GetReport()) {
+		if !in.counts[id] {
 			continue
 		}
-		before, n := p.shadow[id], r.GetWouldDeny()
+		before := p.shadow[id]
 		p.shadow[id] = n
 		if n < before {
 			before = 0 // the sidecar has started again
@@ -129,12 +135,27 @@ func (c *counters) pod(s *stream.PodState, in scope, now time.Time) {
 	}
 }
 
-// wouldDeny returns the counts of a policy's limits.
-func (c *counters) wouldDeny(policy string, limits []string, now time.Time) map[string]int64 {
+// shadowCounts are those of a report.
+func shadowCounts(r *stream.Report) map[countID]uint64 {
+	out := map[countID]uint64{}
+	for _, c := range r.GetShadow() {
+		out[countID{attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: c.GetPolicy()}, c.GetLimit()}] = c.GetWouldDeny()
+	}
+	for _, c := range r.GetIdempotencyShadow() {
+		id := attach.PolicyID{Kind: v1alpha1.KindIdempotencyPolicy, Name: c.GetPolicy()}
+		out[countID{id, compile.WouldReplay}] = c.GetWouldReplay()
+		out[countID{id, compile.WouldRefuse}] = c.GetWouldRefuse()
+		out[countID{id, compile.WouldWait}] = c.GetWouldWait()
+	}
+	return out
+}
+
+// of returns the counts of a policy by name.
+func (c *counters) of(policy attach.PolicyID, names []string, now time.Time) map[string]int64 {
 	out := map[string]int64{}
-	for _, l := range limits {
-		if s := c.shadow[limitID{policy, l}]; s != nil {
-			out[l] = int64(min(s.sum(now), math.MaxInt64))
+	for _, name := range names {
+		if s := c.shadow[countID{policy, name}]; s != nil {
+			out[name] = int64(min(s.sum(now), math.MaxInt64))
 		}
 	}
 	return out

@@ -8,14 +8,44 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"weir.dev/weir/api/stream"
+	"weir.dev/weir/api/v1alpha1"
+	"weir.dev/weir/controllers/attach"
 )
+
+var limitPolicyID = attach.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: "p"}
+
+// Policies of two kinds may have one name, and limits the names of outcomes.
+func TestCountersOfTwoKinds(t *testing.T) {
+	c := newCounters()
+	idempotency := attach.PolicyID{Kind: v1alpha1.KindIdempotencyPolicy, Name: "p"}
+	in := scope{counts: map[countID]bool{
+		{limitPolicyID, "wait"}: true, {idempotency, "wait"}: true, {idempotency, "replay"}: true, {idempotency, "refuse"}: true,
+	}}
+	c.observe([]*stream.PodState{{Uid: "u"}}, in, now)
+	c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
+		Shadow:            []*stream.ShadowCount{{Policy: "p", Limit: "wait", WouldDeny: 1}},
+		IdempotencyShadow: []*stream.IdempotencyShadow{{Policy: "p", WouldReplay: 2, WouldRefuse: 3, WouldWait: 4}, {Policy: "q", WouldReplay: 9}},
+	}}}, in, now)
+	names := []string{"refuse", "replay", "wait"}
+	if d := cmp.Diff(map[string]int64{"wait": 1}, c.of(limitPolicyID, names, now)); d != "" {
+		t.Errorf("limits (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(map[string]int64{"replay": 2, "refuse": 3, "wait": 4}, c.of(idempotency, names, now)); d != "" {
+		t.Errorf("outcomes (-want +got):\n%s", d)
+	}
+	if n := len(c.shadow); n != 4 {
+		t.Errorf("%d counts are remembered, want 4", n)
+	}
+}
 
 // What a sidecar has counted since its start, perhaps days ago, did not happen when a
 // new leader hears of it first.
 func TestCountersOfANewLeader(t *testing.T) {
 	c := newCounters()
-	in := scope{older: map[string]bool{"u": true}, limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	in := scope{older: map[string]bool{"u": true}, counts: map[countID]bool{{limitPolicyID, "l"}: true}, ports: map[uint32]bool{80: true}}
 	see := func(uid string, r *stream.Report) {
 		c.observe([]*stream.PodState{{Uid: uid, Report: r}}, in, now)
 	}
@@ -28,7 +58,7 @@ func TestCountersOfANewLeader(t *testing.T) {
 	want := func(shadow int64, ports int) {
 		t.Helper()
 		got, _ := c.encrypted(now)
-		if n := c.wouldDeny("p", []string{"l"}, now)["l"]; n != shadow || len(got["u"])+len(got["v"]) != ports {
+		if n := c.of(limitPolicyID, []string{"l"}, now)["l"]; n != shadow || len(got["u"])+len(got["v"]) != ports {
 			t.Errorf("wouldDeny %d and TLS at %v, want %d and %d ports", n, got, shadow, ports)
 		}
 	}
@@ -46,7 +76,7 @@ func TestCountersOfANewLeader(t *testing.T) {
 func TestCountersOfAPodThatStartsAgain(t *testing.T) {
 	c := newCounters()
 	at := now
-	in := scope{limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	in := scope{counts: map[countID]bool{{limitPolicyID, "l"}: true}, ports: map[uint32]bool{80: true}}
 	see := func(shadow, tls uint64) {
 		at = at.Add(time.Minute)
 		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
@@ -60,7 +90,7 @@ func TestCountersOfAPodThatStartsAgain(t *testing.T) {
 	}
 	see(105, 2)
 	see(3, 2) // after a restart
-	if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != 8 {
+	if got := c.of(limitPolicyID, []string{"l"}, at)["l"]; got != 8 {
 		t.Errorf("wouldDeny %d, want 8", got)
 	}
 	if got, _ := c.encrypted(at); len(got["u"]) != 1 {
@@ -79,7 +109,7 @@ func TestCountersOfAPodThatStartsAgain(t *testing.T) {
 // numbers that a status can have.
 func TestCountersAreBounded(t *testing.T) {
 	c := newCounters()
-	in := scope{limits: map[limitID]bool{{"p", "l"}: true}, ports: map[uint32]bool{80: true}}
+	in := scope{counts: map[countID]bool{{limitPolicyID, "l"}: true}, ports: map[uint32]bool{80: true}}
 	c.observe([]*stream.PodState{{Uid: "u"}}, in, now)
 	for i := range 100 {
 		c.observe([]*stream.PodState{{Uid: "u", Report: &stream.Report{
@@ -90,7 +120,7 @@ func TestCountersAreBounded(t *testing.T) {
 	if n, m, p := len(c.shadow), len(c.pods["u"].shadow), len(c.pods["u"].problems); n != 1 || m != 1 || p != 0 {
 		t.Errorf("remembered %d and %d limits, %d ports", n, m, p)
 	}
-	if got := c.wouldDeny("p", []string{"l"}, now)["l"]; got != math.MaxInt64 {
+	if got := c.of(limitPolicyID, []string{"l"}, now)["l"]; got != math.MaxInt64 {
 		t.Errorf("wouldDeny %d", got)
 	}
 	c.observe(nil, scope{}, now)
@@ -103,7 +133,7 @@ func TestCountersAreBounded(t *testing.T) {
 // hour by itself.
 func TestCountersOverPods(t *testing.T) {
 	c := newCounters()
-	in := scope{limits: map[limitID]bool{{"p", "l"}: true}}
+	in := scope{counts: map[countID]bool{{limitPolicyID, "l"}: true}}
 	at := now
 	see := func(counts map[string]uint64) {
 		t.Helper()
@@ -115,7 +145,7 @@ func TestCountersOverPods(t *testing.T) {
 	}
 	want := func(n int64) {
 		t.Helper()
-		if got := c.wouldDeny("p", []string{"l"}, at)["l"]; got != n {
+		if got := c.of(limitPolicyID, []string{"l"}, at)["l"]; got != n {
 			t.Errorf("wouldDeny %d after %v, want %d", got, at.Sub(now), n)
 		}
 	}

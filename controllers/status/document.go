@@ -17,8 +17,7 @@ const maxMessage = 4 << 10
 // Document is the part of a status that this package writes.
 type Document struct {
 	v1alpha1.PolicyStatus
-	// Shadow is of rate limit policies only.
-	Shadow []v1alpha1.ShadowStatus
+	Shadow []Count
 }
 
 // document renders a report; before has the times of conditions that stay.

@@ -72,7 +72,17 @@ func testFailed(err error) bool {
 func (d *Document) status(kind string) any {
 	switch kind {
 	case v1alpha1.KindRateLimitPolicy:
-		return v1alpha1.RateLimitPolicyStatus{PolicyStatus: d.PolicyStatus, Shadow: d.Shadow}
+		out := v1alpha1.RateLimitPolicyStatus{PolicyStatus: d.PolicyStatus}
+		for _, c := range d.Shadow {
+			out.Shadow = append(out.Shadow, v1alpha1.ShadowStatus{Limit: c.Name, WouldDeny: c.N})
+		}
+		return out
+	case v1alpha1.KindIdempotencyPolicy:
+		out := v1alpha1.IdempotencyPolicyStatus{PolicyStatus: d.PolicyStatus}
+		for _, c := range d.Shadow {
+			out.Shadow = append(out.Shadow, v1alpha1.ShadowOutcome{Outcome: c.Name, Requests: c.N})
+		}
+		return out
 	default:
 		return d.PolicyStatus
 	}
@@ -84,11 +94,23 @@ func object(id ID) (client.Object, func() Document, error) {
 	case v1alpha1.KindRateLimitPolicy:
 		o := &v1alpha1.RateLimitPolicy{}
 		o.Name, o.Namespace = id.Name, id.Namespace
-		return o, func() Document { return Document{PolicyStatus: o.Status.PolicyStatus, Shadow: o.Status.Shadow} }, nil
+		return o, func() Document {
+			doc := Document{PolicyStatus: o.Status.PolicyStatus}
+			for _, s := range o.Status.Shadow {
+				doc.Shadow = append(doc.Shadow, Count{s.Limit, s.WouldDeny})
+			}
+			return doc
+		}, nil
 	case v1alpha1.KindIdempotencyPolicy:
 		o := &v1alpha1.IdempotencyPolicy{}
 		o.Name, o.Namespace = id.Name, id.Namespace
-		return o, func() Document { return Document{PolicyStatus: o.Status.PolicyStatus} }, nil
+		return o, func() Document {
+			doc := Document{PolicyStatus: o.Status.PolicyStatus}
+			for _, s := range o.Status.Shadow {
+				doc.Shadow = append(doc.Shadow, Count{s.Outcome, s.Requests})
+			}
+			return doc
+		}, nil
 	case v1alpha1.KindCallbackRoute:
 		o := &v1alpha1.CallbackRoute{}
 		o.Name, o.Namespace = id.Name, id.Namespace

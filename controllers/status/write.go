@@ -61,11 +61,11 @@ func (w *Writer) takeOver(t *task, doc Document, now time.Time) {
 		s := &t.report.Shadow[i]
 		var n int64
 		for _, before := range doc.Shadow {
-			if before.Limit == s.Limit {
-				n = before.WouldDeny
+			if before.Name == s.Name {
+				n = before.N
 			}
 		}
-		s.WouldDeny = t.counters.takeOver(limitID{t.id.Name, s.Limit}, n, now)
+		s.N = t.counters.takeOver(countID{t.id.PolicyID, s.Name}, n, now)
 	}
 }
 

@@ -304,10 +304,10 @@ type task struct {
 
 // scope is what pods may report about, to a replica that leads since leading.
 func (n *namespace) scope(leading time.Time) scope {
-	out := scope{older: map[string]bool{}, limits: map[limitID]bool{}, ports: map[uint32]bool{}}
+	out := scope{older: map[string]bool{}, counts: map[countID]bool{}, ports: map[uint32]bool{}}
 	for id, v := range n.verdicts {
-		for _, l := range v.Shadow {
-			out.limits[limitID{id.Name, l}] = true
+		for _, name := range v.Shadow {
+			out.counts[countID{id, name}] = true
 		}
 		for i := range v.Targets {
 			for _, port := range v.Targets[i].Ports {
@@ -337,7 +337,7 @@ func (n *namespace) tasks(states []*stream.PodState, leading, now time.Time) []t
 	for id, v := range n.verdicts {
 		r := Conditions(Observation{
 			Verdict: v, Pods: byUID, Since: n.seen[id].at, Now: now, Leading: leading,
-			Encrypted: encrypted, WouldDeny: n.counters.wouldDeny(id.Name, v.Shadow, now),
+			Encrypted: encrypted, Counts: n.counters.of(id, v.Shadow, now),
 		})
 		r.Next = earliest(r.Next, forgotten)
 		if len(r.Shadow) > 0 {

@@ -181,12 +181,12 @@ func TestWriterWritesCountsRarely(t *testing.T) {
 		b.want("True", v1alpha1.ReasonProgrammed, 4) // 10 s
 		time.Sleep(countsEvery)
 		synctest.Wait()
-		if got := b.store.document().Shadow[0].WouldDeny; got != 40 {
+		if got := b.store.document().Shadow[0].N; got != 40 {
 			t.Errorf("wouldDeny %d, want 40", got)
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if got := b.store.document().Shadow[0].WouldDeny; got != 0 {
+		if got := b.store.document().Shadow[0].N; got != 0 {
 			t.Errorf("wouldDeny %d after two hours, want 0", got)
 		}
 	})
@@ -205,7 +205,7 @@ func TestWriterTakesOverTheHour(t *testing.T) {
 		time.Sleep(2 * countsEvery)
 		shadow := func(b *bench) int64 {
 			synctest.Wait()
-			return b.store.document().Shadow[0].WouldDeny
+			return b.store.document().Shadow[0].N
 		}
 		if got := shadow(old); got != 121 {
 			t.Fatalf("wouldDeny %d, want 121", got)
@@ -238,7 +238,7 @@ func TestWriterTakesOverTheHour(t *testing.T) {
 // Reading the status again, as after a conflict, adds nothing.
 func TestWriterTakesOverTheHourOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		doc := Document{Shadow: []v1alpha1.ShadowStatus{{Limit: "soft", WouldDeny: 60}}}
+		doc := Document{Shadow: []Count{{"soft", 60}}}
 		b := start(t, &memory{uid: "u", doc: doc, fail: apierrors.NewConflict(schema.GroupResource{}, "pay", errors.New("too many writers"))})
 		b.decide(1)
 		time.Sleep(5 * retryFirst)
@@ -247,7 +247,7 @@ func TestWriterTakesOverTheHourOnce(t *testing.T) {
 		b.store.mu.Unlock()
 		time.Sleep(2 * retryFirst)
 		synctest.Wait()
-		if got := b.store.document().Shadow[0].WouldDeny; got != 60 {
+		if got := b.store.document().Shadow[0].N; got != 60 {
 			t.Errorf("wouldDeny %d, want 60", got)
 		}
 	})

@@ -247,3 +247,28 @@ func TestCRDs(t *testing.T) {
 		}
 	}
 }
+
+// Without rbac.readSecrets the operator may get no Secret but its own, and the role is
+// there to be bound by namespace.
+func TestReadSecrets(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		flags []string
+		bound bool
+	}{{"by default", nil, true}, {"unless they are refused", []string{"--set", "rbac.readSecrets=false"}, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			var roles, bindings int
+			for _, o := range objects(t, render(t, test.flags...)) {
+				switch {
+				case o.GetKind() == "ClusterRole" && o.GetName() == "weir-secrets":
+					roles++
+				case o.GetKind() == "ClusterRoleBinding" && o.GetName() == "weir-secrets":
+					bindings++
+				}
+			}
+			if roles != 1 || (bindings == 1) != test.bound {
+				t.Errorf("%d roles and %d bindings", roles, bindings)
+			}
+		})
+	}
+}

@@ -19,7 +19,7 @@ import (
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/attach"
 	"weir.dev/weir/controllers/config"
-	"weir.dev/weir/controllers/policy"
+	"weir.dev/weir/controllers/keys"
 	"weir.dev/weir/controllers/status"
 )
 
@@ -278,22 +278,6 @@ func TestVerdictsReachStatus(t *testing.T) {
 		s.Limits[0].Scope = v1alpha1.LimitScopeCluster
 	})
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "spec.storeRef.name")
-
-	idempotency := &v1alpha1.IdempotencyPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "later", Namespace: ns},
-		Spec: v1alpha1.IdempotencyPolicySpec{
-			TargetRefs: []v1alpha1.TargetRef{{Kind: "Service", Name: "payments"}},
-			Scope:      []v1alpha1.KeyMember{{Header: "X-Client-Id"}},
-		},
-	}
-	idempotency.Spec.Key.Sources = []v1alpha1.ContentSource{{Header: "Idempotency-Key"}}
-	create(t, idempotency)
-	eventually(t, "IdempotencyPolicy is not Unsupported", func() error {
-		if err := server.client.Get(t.Context(), client.ObjectKeyFromObject(idempotency), idempotency); err != nil {
-			return err
-		}
-		return hasCondition(idempotency.Status.Conditions, 1, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported)
-	})
 }
 
 // Credentials come before the snapshot that needs them, and again when they change.
@@ -316,7 +300,7 @@ func TestCredentials(t *testing.T) {
 	wantCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "The Secret "+name)
 
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: systemNamespace, Labels: map[string]string{policy.LabelUse: policy.UseTrue}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: systemNamespace, Labels: map[string]string{keys.LabelUse: keys.UseTrue}},
 		StringData: map[string]string{"username": "weir", "password": "one"},
 	}
 	create(t, secret)

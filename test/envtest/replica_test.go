@@ -33,6 +33,7 @@ import (
 	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/controllers/configserver"
 	"weir.dev/weir/controllers/hub"
+	"weir.dev/weir/controllers/keys"
 	"weir.dev/weir/controllers/policy"
 	"weir.dev/weir/controllers/rollout"
 	"weir.dev/weir/controllers/status"
@@ -141,9 +142,15 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 		store.Writer = c.statuses
 	}
 	writer := status.New(store, tracker, log)
+	opts := keys.Options{Client: server.client, Namespace: systemNamespace, Every: 100 * time.Millisecond, Log: log}
+	root, err := keys.OpenRoot(c.Context(), opts)
+	if err != nil {
+		c.Fatal(err)
+	}
+	secrets := keys.NewSecrets(opts)
 	reconciler := policy.New(policy.Options{
 		Reader: r.manager.GetCache(), Config: c.config, Cluster: "test", OperatorNamespace: systemNamespace,
-		Hub: h, Rollout: tracker, Status: writer, Log: log,
+		Hub: h, Rollout: tracker, Status: writer, Keys: root, Secrets: secrets, Log: log,
 	})
 	auth := configserver.NewTokenReviews(server.kube.AuthenticationV1().TokenReviews())
 	service := &rollout.Service{
@@ -169,6 +176,8 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 			return r.manager.Add(everywhere(func(ctx context.Context) error { return streams.Serve(ctx, listener) }))
 		},
 		func() error { return r.manager.Add(everywhere(follower.Run)) },
+		func() error { return r.manager.Add(everywhere(root.Run)) },
+		func() error { return r.manager.Add(everywhere(secrets.Run)) },
 	} {
 		if err := add(); err != nil {
 			c.Fatal(err)

@@ -115,7 +115,7 @@ func (s *sidecar) take(m *stream.ToSidecar) *stream.FromSidecar {
 }
 
 // governs returns nil when the sidecar serves exactly these policies, as
-// name@generation.
+// name@generation, and kind/name@generation of other kinds than RateLimitPolicy.
 func (s *sidecar) governs(want ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +123,12 @@ func (s *sidecar) governs(want ...string) error {
 		return fmt.Errorf("no snapshot; stream error %w", s.err)
 	}
 	got := []string{}
-	for _, p := range s.serving.GetSnapshot().GetRateLimitPolicies() {
-		got = append(got, fmt.Sprintf("%s@%d", p.GetName(), p.GetGeneration()))
+	for p := range snapshot.Policies(s.serving.GetSnapshot()) {
+		name := p.GetName()
+		if kind := snapshot.IDOf(p).Kind; kind != snapshot.KindRateLimitPolicy {
+			name = kind + "/" + name
+		}
+		got = append(got, fmt.Sprintf("%s@%d", name, p.GetGeneration()))
 	}
 	if fmt.Sprint(got) != fmt.Sprint(append([]string{}, want...)) {
 		return fmt.Errorf("serves %v, want %v", got, want)
