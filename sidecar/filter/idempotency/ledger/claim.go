@@ -15,7 +15,7 @@ import (
 // Complete, Tombstone, Release and Unknown settles it; End must follow in any case.
 type Claim struct {
 	ID record.ID
-	// Fence is higher than that of any claim of ID before.
+	// Fence is higher than that of any claim of ID that the application has seen.
 	Fence uint64
 	// Attempt counts claims of ID from 1.
 	Attempt uint32
