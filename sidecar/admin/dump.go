@@ -69,5 +69,12 @@ func Redact(s *snapshot.Snapshot) *snapshot.Snapshot {
 			}
 		}
 	}
+	for _, p := range s.GetIdempotencyPolicies() {
+		for _, m := range p.GetMatch() {
+			for _, h := range m.GetHttp().GetHeaders() {
+				h.Value = redacted
+			}
+		}
+	}
 	return s
 }

@@ -30,6 +30,8 @@ type Metrics struct {
 
 	lines, spans prometheus.Counter
 
+	idempotency idempotencyMetrics
+
 	series series
 }
 
@@ -90,6 +92,7 @@ func NewMetrics() *Metrics {
 		}),
 	}
 	m.registry.MustRegister(m.requests, m.decisions, m.costs, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
+		m.idempotency.make(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -12,6 +12,8 @@ import (
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/delivery"
+	"weir.dev/weir/sidecar/filter/idempotency"
 	"weir.dev/weir/sidecar/filter/ratelimit"
 	"weir.dev/weir/sidecar/jwt"
 )
@@ -27,6 +29,8 @@ type build struct {
 	stores  map[string]*sharedStore
 	started []*sharedStore
 	filters map[string]*ratelimit.Filter
+	// recorders are the filters of idempotency policies.
+	recorders map[string]*idempotency.Filter
 	// limits are the `<policy>/<limit>` of the program.
 	limits map[string]bool
 	tokens map[string]*jwt.Provider
@@ -40,8 +44,11 @@ func newBuild(e *Engine, snap *snapshot.Snapshot) *build {
 	return &build{e: e, snap: snap,
 		stores:  map[string]*sharedStore{},
 		filters: map[string]*ratelimit.Filter{},
-		limits:  map[string]bool{},
-		tokens:  map[string]*jwt.Provider{},
+
+		recorders: map[string]*idempotency.Filter{},
+
+		limits: map[string]bool{},
+		tokens: map[string]*jwt.Provider{},
 
 		byAddress: map[string]bool{},
 		crowds:    map[uint16]*crowd{},
@@ -57,6 +64,11 @@ func (b *build) program() (*program, error) {
 	}
 	for _, p := range b.snap.GetRateLimitPolicies() {
 		if err := b.policy(p); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range b.snap.GetIdempotencyPolicies() {
+		if err := b.idempotency(p); err != nil {
 			return nil, err
 		}
 	}
@@ -151,23 +163,38 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 			Prefix: t.GetPrefix(), Response: time.Duration(t.GetResponseMilliseconds()) * time.Millisecond,
 		})
 	}
-	name := p.GetRateLimitPolicy()
-	if name == "" {
-		return port, nil
+	port.Chain, err = b.chain(p, port)
+	return port, err
+}
+
+// chain is the filters of a port in the order of design: whose request it is first, then
+// limits, which what is replayed counts for too, then records.
+func (b *build) chain(p *snapshot.Port, port *exchange.Port) (exchange.Chain, error) {
+	for _, id := range snapshot.Governing(p) {
+		switch {
+		case id.Kind == snapshot.KindRateLimitPolicy && b.filters[id.Name] == nil,
+			id.Kind == snapshot.KindIdempotencyPolicy && b.recorders[id.Name] == nil:
+			return nil, refuseThe(id, "Port %d names the policy, but it is not in the snapshot.", port.Number)
+		case port.Protocol == exchange.Opaque:
+			return nil, refuseThe(id, "Port %d is opaque: no policy can govern it.", port.Number)
+		}
 	}
-	f := b.filters[name]
-	if f == nil {
-		return nil, refusePolicy(name, "Port %d names the policy, but it is not in the snapshot.", p.GetNumber())
+	var out exchange.Chain
+	recorder := b.recorders[p.GetIdempotencyPolicy()]
+	if recorder != nil {
+		out = append(out, delivery.New(&b.e.ring, time.Now))
 	}
-	if protocol == exchange.Opaque {
-		return nil, refusePolicy(name, "Port %d is opaque: no policy can govern it.", p.GetNumber())
+	if f := b.filters[p.GetRateLimitPolicy()]; f != nil {
+		var filter exchange.Filter = f.Under(port.Identity)
+		if b.byAddress[p.GetRateLimitPolicy()] {
+			filter = &crowdFilter{Filter: filter, crowd: b.crowdOf(port)}
+		}
+		out = append(out, filter)
 	}
-	var filter exchange.Filter = f.Under(identity)
-	if b.byAddress[name] {
-		filter = &crowdFilter{Filter: filter, crowd: b.crowdOf(port)}
+	if recorder != nil {
+		out = append(out, recorder)
 	}
-	port.Chain = exchange.Chain{filter}
-	return port, nil
+	return out, nil
 }
 
 var protocols = map[snapshot.Protocol]exchange.Protocol{

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +15,12 @@ import (
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/idempotency"
+	"weir.dev/weir/sidecar/filter/idempotency/seal"
 	"weir.dev/weir/sidecar/filter/ratelimit"
 	"weir.dev/weir/sidecar/jwt"
+	"weir.dev/weir/sidecar/nskey"
 	"weir.dev/weir/sidecar/store/memory"
-	"weir.dev/weir/sidecar/store/redis"
 )
 
 // StoreMetrics is told how stores fare. Both calls are cheap and never block.
@@ -51,6 +54,11 @@ type Options struct {
 	// Applied is called by Apply with the proxy's settings of each snapshot that is
 	// taken, before it serves. It must not block.
 	Applied func(Proxy)
+	// Notes is a directory that outlives this process, such as a volume of the pod, for
+	// notes on requests in flight; empty: a crash leaves them in doubt.
+	Notes string
+	// Log of what is not as it should be and refuses nothing; may be nil.
+	Log *slog.Logger
 	// Now is the time of counters in this process, see memory.Options; nil: the clock.
 	Now func() int64
 }
@@ -80,7 +88,7 @@ type Engine struct {
 	mu      sync.Mutex
 	closed  bool
 	stores  map[string]*sharedStore
-	retired map[*redis.Store]*time.Timer
+	retired map[*sharedStore]*time.Timer
 	secrets map[string]*stream.StoreCredentials
 	peers   map[string]*atomic.Uint32
 	shadows map[string]*atomic.Uint64 // by <policy>/<limit>
@@ -89,6 +97,14 @@ type Engine struct {
 	crowds map[uint16]*crowd // by port
 
 	tokens map[string]*jwt.Provider
+
+	// ring has the namespace's keys, sealers those of users, by name. recorded are the
+	// counts of idempotency policies by name.
+	ring     nskey.Ring
+	sealers  map[string]*seal.Sealer
+	recorded map[string]*idempotency.Shadow
+	// recorders are the idempotency policies of the program.
+	recorders map[string]bool
 
 	// observer is the one for telemetry; observed: it was asked for.
 	observer  exchange.Observer
@@ -111,10 +127,13 @@ func New(opts Options) *Engine {
 		opts:    opts,
 		ready:   make(chan struct{}),
 		stores:  map[string]*sharedStore{},
-		retired: map[*redis.Store]*time.Timer{},
+		retired: map[*sharedStore]*time.Timer{},
 		secrets: map[string]*stream.StoreCredentials{},
 		peers:   map[string]*atomic.Uint32{},
 		shadows: map[string]*atomic.Uint64{},
+
+		sealers:  map[string]*seal.Sealer{},
+		recorded: map[string]*idempotency.Shadow{},
 	}
 	e.tables = memory.New(memory.Options{Now: opts.Now, Swept: e.sweepLeases})
 	return e
@@ -123,7 +142,7 @@ func New(opts Options) *Engine {
 // Features are what this engine can enforce, for Hello.
 func Features() []string {
 	return []string{
-		stream.FeatureH2C, stream.FeatureProxy,
+		stream.FeatureH2C, stream.FeatureIdempotency, stream.FeatureProxy,
 		stream.FeatureResponseCost, stream.FeatureFreeReplays,
 		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
 		stream.FeatureUpgrade,
@@ -217,8 +236,8 @@ func (e *Engine) shadowOf(id string) *atomic.Uint64 {
 	return n
 }
 
-// Report returns the counters of shadow limits that are not 0, and the ports whose
-// clients come through few peers, sorted. Other problems are the listeners' to add.
+// Report returns the counters of shadow limits and policies that are not 0, the ports
+// whose clients come through few peers, and stores that may lose records, sorted. Other problems are the listeners' to add.
 func (e *Engine) Report() *stream.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -230,12 +249,15 @@ func (e *Engine) Report() *stream.Report {
 		policy, limit, _ := strings.Cut(id, "/")
 		r.Shadow = append(r.Shadow, &stream.ShadowCount{Policy: policy, Limit: limit, WouldDeny: n.Load()})
 	}
+	e.reportIdempotency(r)
 	for port, c := range e.crowds {
 		if c.is.Load() {
 			r.Problems = append(r.Problems, &stream.PortProblem{Kind: stream.PortProblem_KIND_FEW_PEERS, Port: uint32(port)})
 		}
 	}
 	slices.SortFunc(r.Problems, func(a, b *stream.PortProblem) int { return int(a.GetPort()) - int(b.GetPort()) })
+	slices.SortFunc(r.IdempotencyShadow, func(a, b *stream.IdempotencyShadow) int { return strings.Compare(a.GetPolicy(), b.GetPolicy()) })
+	slices.SortFunc(r.Stores, func(a, b *stream.StoreProblem) int { return strings.Compare(a.GetStore(), b.GetStore()) })
 	slices.SortFunc(r.Shadow, func(a, b *stream.ShadowCount) int {
 		return strings.Compare(a.GetPolicy()+"/"+a.GetLimit(), b.GetPolicy()+"/"+b.GetLimit())
 	})

@@ -5,6 +5,7 @@ package engine
 import (
 	"fmt"
 
+	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
 )
 
@@ -27,6 +28,10 @@ func (r *Refusal) Error() string {
 
 func refuse(format string, args ...any) *Refusal {
 	return &Refusal{Reason: fmt.Sprintf(format, args...)}
+}
+
+func refuseThe(id snapshot.PolicyID, format string, args ...any) *Refusal {
+	return &Refusal{Policy: id.String(), Reason: fmt.Sprintf(format, args...)}
 }
 
 func refusePolicy(name, format string, args ...any) *Refusal {

@@ -21,8 +21,12 @@ import (
 )
 
 // retireAfter is how long a store is kept for requests that began with the program
-// before.
-const retireAfter = 2 * time.Second
+// before, settleAfter how long it waits, when those are through, for a server that does
+// not take their outcomes.
+const (
+	retireAfter = 2 * time.Second
+	settleAfter = time.Minute
+)
 
 const maxAddresses = 64
 
@@ -38,6 +42,15 @@ type sharedStore struct {
 	prefix string
 	// secret: it is used with credentials only.
 	secret bool
+	// records are nil until an idempotency policy needs them.
+	records *records
+}
+
+func (s *sharedStore) close() {
+	s.records.close()
+	if s.redis != nil {
+		s.redis.Close()
+	}
 }
 
 // same reports whether the connection serves opts and config as well.
@@ -100,14 +113,19 @@ func (b *build) openStores() error {
 			return refuse("Store %q comes twice.", name)
 		}
 		if s.GetRedis() == nil {
-			b.stores[name] = &sharedStore{}
+			if old := b.e.stores[name]; old != nil && old.redis == nil {
+				b.stores[name] = old
+			} else {
+				b.stores[name] = &sharedStore{name: name}
+				b.started = append(b.started, b.stores[name])
+			}
 			continue
 		}
 		opts, err := b.redisOptions(s)
 		if err != nil {
 			return refuse("Store %q: %s.", name, err)
 		}
-		if old := b.e.stores[name]; old.same(opts, s.GetRedis()) {
+		if old := b.e.storeLike(name, opts, s.GetRedis()); old != nil {
 			b.stores[name] = old
 			continue
 		}
@@ -120,6 +138,19 @@ func (b *build) openStores() error {
 		started := &sharedStore{name: name, redis: redis.New(opts, creds), config: s.GetRedis(), prefix: opts.KeyPrefix, secret: opts.NeedCredentials}
 		b.stores[name] = started
 		b.started = append(b.started, started)
+	}
+	return nil
+}
+
+// storeLike returns a store that serves opts and config, also one on its way out.
+func (e *Engine) storeLike(name string, opts redis.Options, config *snapshot.Redis) *sharedStore {
+	if s := e.stores[name]; s.same(opts, config) {
+		return s
+	}
+	for s := range e.retired {
+		if s.name == name && s.same(opts, config) {
+			return s
+		}
 	}
 	return nil
 }
@@ -198,14 +229,14 @@ func credentials(c *stream.StoreCredentials) (*redis.Credentials, error) {
 	return out, nil
 }
 
-// SetSecrets gives stores their credentials, now or when a snapshot names them. A
-// store whose credentials have changed connects anew. Stores that are not in the
-// message keep theirs. Credentials that are not usable are an error; the others
-// are set.
+// SetSecrets gives stores their credentials, now or when a snapshot names them, and
+// policies their keys. A store whose credentials have changed connects anew. Stores and
+// keys that are not in the message keep theirs. Credentials that are not usable are an
+// error; the others are set.
 func (e *Engine) SetSecrets(secrets *stream.Secrets) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var failed error
+	failed := e.setKeys(secrets)
 	for _, c := range secrets.GetStores() {
 		name := c.GetStore()
 		if e.closed || proto.Equal(e.secrets[name], c) {

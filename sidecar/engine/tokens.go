@@ -16,7 +16,7 @@ import (
 // and with what they remember.
 func (b *build) openTokens() error {
 	claims := map[string][]string{}
-	for _, p := range b.snap.GetRateLimitPolicies() {
+	for p := range snapshot.Policies(b.snap) {
 		for provider, of := range snapshot.JWTClaims(p) {
 			claims[provider] = append(claims[provider], of...)
 		}

@@ -57,9 +57,9 @@ func validate(snap *snapshot.Snapshot) error {
 	if !nameForm.fits(w.GetNamespace()) {
 		return refuse("workload.namespace %q is no namespace.", w.GetNamespace())
 	}
-	if len(snap.GetPorts()) > maxPorts || len(snap.GetRateLimitPolicies()) > maxPolicies || len(snap.GetStores()) > maxStores {
+	if len(snap.GetPorts()) > maxPorts || len(snap.GetRateLimitPolicies()) > maxPolicies || len(snap.GetIdempotencyPolicies()) > maxPolicies || len(snap.GetStores()) > maxStores {
 		return refuse("The snapshot has %d ports, %d policies and %d stores; at most %d, %d and %d are possible.",
-			len(snap.GetPorts()), len(snap.GetRateLimitPolicies()), len(snap.GetStores()), maxPorts, maxPolicies, maxStores)
+			len(snap.GetPorts()), len(snap.GetRateLimitPolicies())+len(snap.GetIdempotencyPolicies()), len(snap.GetStores()), maxPorts, maxPolicies, maxStores)
 	}
 	if err := snapshot.ValidateJWTProviders(snap.GetJwtProviders()); err != nil {
 		return refuse("%s.", sentence(err))
@@ -76,9 +76,9 @@ func validate(snap *snapshot.Snapshot) error {
 // known refuses fields that this sidecar does not know: it would ack what it does
 // not enforce. The policy that has one is named.
 func known(snap *snapshot.Snapshot) error {
-	for _, p := range snap.GetRateLimitPolicies() {
+	for p := range snapshot.Policies(snap) {
 		if unknown(p.ProtoReflect()) {
-			return refusePolicy(p.GetName(), "The policy has fields that this sidecar does not know; a newer sidecar is needed.")
+			return refuseThe(snapshot.IDOf(p), "The policy has fields that this sidecar does not know; a newer sidecar is needed.")
 		}
 	}
 	if unknown(snap.ProtoReflect()) {
