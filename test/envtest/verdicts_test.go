@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"weir.dev/weir/api/stream"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/config"
 )
@@ -27,7 +28,8 @@ func TestVerdictsOfLimits(t *testing.T) {
 	r := c.alone()
 	ns := c.namespace
 	newService(t, ns)
-	s := c.connect(r, newPod(t, ns, "p1", true), features, nil)
+	able := []string{stream.FeatureRateLimit, stream.FeatureRateLimit2, stream.FeatureJWT}
+	s := c.connect(r, newPod(t, ns, "p1", true), able, nil)
 	claim := func(provider string) []v1alpha1.KeyMember {
 		return []v1alpha1.KeyMember{{JWTClaim: &v1alpha1.JWTClaimKey{Provider: v1alpha1.ObjectName(provider), Claim: "sub"}}}
 	}
@@ -73,20 +75,28 @@ func TestVerdictsOfLimits(t *testing.T) {
 			no, v1alpha1.ReasonInvalid,
 			[]string{"spec.limits[0].calendar.timeZone: "},
 		},
-		"a request that costs more than there is": {
+		"a request that costs more than an override": {
 			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
-				l.Cost = &v1alpha1.Cost{Request: new(int32(9))}
+				l.Key, l.Cost = header, &v1alpha1.Cost{Request: new(int32(4))}
+				l.Overrides = []v1alpha1.Override{{Key: []v1alpha1.KeyValue{"poor"}, Limit: new(int64(3))}}
 			},
 			no, v1alpha1.ReasonInvalid,
-			[]string{"spec.limits[0].cost.request: "},
+			[]string{"spec.limits[0].overrides[0].limit: "},
 		},
-		"an override of another key": {
+		"an override of no address": {
 			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
-				l.Key = header
-				l.Overrides = []v1alpha1.Override{{Key: []v1alpha1.KeyValue{"gold", "silver"}, Limit: new(int64(10))}}
+				l.Key = []v1alpha1.KeyMember{{ClientIP: &v1alpha1.ClientIPKey{}}}
+				l.Overrides = []v1alpha1.Override{{Key: []v1alpha1.KeyValue{"gold"}, Limit: new(int64(10))}}
 			},
 			no, v1alpha1.ReasonInvalid,
-			[]string{"spec.limits[0].overrides[0].key: "},
+			[]string{"spec.limits[0].overrides[0].key[0]: "},
+		},
+		"a parameter of no template": {
+			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
+				l.Key = []v1alpha1.KeyMember{{PathParam: "user"}}
+			},
+			no, v1alpha1.ReasonInvalid,
+			[]string{"spec.limits[0].key[0]", "{user}"},
 		},
 		"two overrides of a key": {
 			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
@@ -96,13 +106,6 @@ func TestVerdictsOfLimits(t *testing.T) {
 			},
 			no, v1alpha1.ReasonInvalid,
 			[]string{"has two overrides"},
-		},
-		"leases of what a pod counts": {
-			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
-				l.Algorithm, l.Accuracy = v1alpha1.AlgorithmTokenBucket, v1alpha1.AccuracyLeased
-			},
-			no, v1alpha1.ReasonInvalid,
-			[]string{"spec.limits[0].accuracy: "},
 		},
 		"a Service that is not there": {
 			func(s *v1alpha1.RateLimitPolicySpec, _ *v1alpha1.Limit) {
