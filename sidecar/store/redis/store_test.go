@@ -58,13 +58,13 @@ func take(t testing.TB, s *Store, ops ...limiter.Op) []limiter.Op {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if ok() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("in 10 s it has not come about that %s", what)
+	t.Fatalf("in 60 s it has not come about that %s", what)
 }
 
 func TestTwoStoresAdmitTheLimitTogether(t *testing.T) {

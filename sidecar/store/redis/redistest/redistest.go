@@ -7,9 +7,7 @@ package redistest
 import (
 	"bytes"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,37 +44,6 @@ func StartWith(t testing.TB, path string, args ...string) *Server {
 	for _, a := range args {
 		s.args = append(s.args, strings.ReplaceAll(a, "PORT", port))
 	}
-	s.Restart()
-	t.Cleanup(s.Kill)
-	return s
-}
-
-// StartCluster runs a cluster of one server, which owns all slots.
-func StartCluster(t testing.TB) *Server {
-	t.Helper()
-	s := Start(t, "--cluster-enabled", "yes")
-	s.Do("CLUSTER ADDSLOTSRANGE 0 16383", "+OK")
-	for range 500 {
-		if strings.Contains(s.ask("CLUSTER INFO"), "cluster_state:ok") {
-			return s
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("the cluster does not get ready")
-	return nil
-}
-
-// StartSentinel runs a sentinel that watches master under the name `main`.
-func StartSentinel(t testing.TB, master *Server) *Server {
-	t.Helper()
-	host, port, _ := net.SplitHostPort(master.Addr)
-	conf := filepath.Join(t.TempDir(), "sentinel.conf")
-	if err := os.WriteFile(conf, []byte("sentinel monitor main "+host+" "+port+" 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, path: "redis-server", Addr: FreeAddr(t)}
-	_, own, _ := net.SplitHostPort(s.Addr)
-	s.args = []string{conf, "--sentinel", "--bind", "127.0.0.1", "--port", own}
 	s.Restart()
 	t.Cleanup(s.Kill)
 	return s
