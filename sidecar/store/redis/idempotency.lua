@@ -91,10 +91,12 @@ if verb == 'release' then
   if not (ours and (state == 'I' or state == 'U')) then
     return found()
   end
-  if record == '' then
-    redis.call('DEL', key)
-  else
+  if record ~= '' then
     set(record, keep)
+  elseif number(cur, 5, 8) > 1 then
+    set(string.sub(cur, 1, 1) .. 'R' .. string.sub(cur, 3), string.format('%.0f', number(cur, 77, 84)))
+  else
+    redis.call('DEL', key)
   end
   return 'A'
 end

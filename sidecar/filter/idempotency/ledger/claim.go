@@ -145,7 +145,7 @@ func (c *Claim) superseded(rec *record.Record) Outcome {
 	l.metrics.Fenced()
 	l.metrics.Duplicate()
 	out := Outcome{Saved: Superseded}
-	if rec != nil && rec.Origin != c.rec.Origin {
+	if rec != nil && c.rec.LostBefore(rec) {
 		l.metrics.Lost()
 	}
 	if rec == nil || rec.State != record.Complete {
@@ -247,7 +247,7 @@ func (c *Claim) doubted(answer record.Answer, err error) {
 	case answer.Result == record.Found && answer.Record != nil && answer.Record.Owner != c.rec.Owner:
 		l.metrics.Fenced()
 		l.metrics.Duplicate()
-		if answer.Record.Origin != c.rec.Origin {
+		if c.rec.LostBefore(answer.Record) {
 			l.metrics.Lost()
 		}
 	}

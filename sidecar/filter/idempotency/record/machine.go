@@ -40,6 +40,13 @@ func (r *Record) Is(ref Ref) bool {
 	return r.Owner == ref.Owner && (ref.Fence == 0 || r.Fence == ref.Fence)
 }
 
+// LostBefore reports whether the store has lost a write since the claim r, when found
+// is what is there in its place: claims follow each other with rising fences, from the
+// same origin.
+func (r *Record) LostBefore(found *Record) bool {
+	return found.Origin != r.Origin || found.Fence < r.Fence
+}
+
 func found(cur *Record, age time.Duration) Step {
 	if cur == nil {
 		return Step{Answer: Answer{Result: Missing}}
@@ -124,6 +131,12 @@ func release(cur *Record, cmd Command) Step {
 		return Step{Answer: Answer{Result: Applied, Record: cur}}
 	case cur.State != Inflight && cur.State != Unknown:
 		return found(cur, 0)
+	case cmd.Next == nil && cur.Attempt > 1:
+		// Attempts before may be under way still: they must not find that there was
+		// nothing.
+		next := *cur
+		next.State = Released
+		return write(&next, 0, Applied)
 	case cmd.Next == nil:
 		return Step{Answer: Answer{Result: Applied}, Write: true}
 	}

@@ -30,7 +30,8 @@ const (
 	Renew
 	// Finish writes Next over the claim of its owner and fence.
 	Finish
-	// Release takes the claim Ref away, leaving Next where it is not nil.
+	// Release takes the claim Ref away, leaving Next where it is not nil, and at least
+	// that it was released where there were attempts before.
 	Release
 )
 

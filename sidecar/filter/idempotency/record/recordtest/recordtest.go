@@ -405,7 +405,7 @@ func goes(_ *testing.T, s *suite) {
 
 // asRule compares the store with record.Apply over random commands.
 func asRule(t *testing.T, s *suite) {
-	for range 150 {
+	for range 60 {
 		seed := rand.Uint64()
 		if !agrees(s, rand.New(rand.NewPCG(seed, 1))) {
 			t.Fatalf("seed %d", seed)
