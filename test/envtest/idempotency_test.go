@@ -4,6 +4,7 @@ package envtest
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -379,7 +380,7 @@ func TestRootKeyIsRotated(t *testing.T) {
 		t.Fatal(err)
 	}
 	root.Data[keys.MemberPrevious] = root.Data[keys.MemberCurrent]
-	root.Data[keys.MemberCurrent] = bytes.Repeat([]byte{7}, 32)
+	root.Data[keys.MemberCurrent] = []byte(rand.Text() + rand.Text())
 	if err := server.client.Update(t.Context(), &root); err != nil {
 		t.Fatal(err)
 	}
