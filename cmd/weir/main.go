@@ -59,6 +59,6 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
 	})
-	c.AddCommand(demoCommand(), runCommand(), compileCommand(), whyCommand(), statusCommand(), checkCommand(), injectCommand(), versionCommand())
+	c.AddCommand(demoCommand(), runCommand(), compileCommand(), whyCommand(), statusCommand(), checkCommand(), injectCommand(), thriftCommand(), versionCommand())
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/wire/thrift/message"
 )
 
 // MaxDepth bounds how deep values nest, in requests and replies.
@@ -193,8 +194,8 @@ func (c *compiler) method(m *snapshot.ThriftMethod, limits Limits) (*Method, err
 		Service: m.GetService(), Name: m.GetName(), Call: m.GetCall(), Oneway: m.GetOneway(),
 		arguments: c.structs[m.GetArguments()], limits: limits,
 	}
-	if out.Call == "" || len(out.Call) > maxName {
-		return nil, fmt.Errorf("a name of %d bytes is not between 1 and %d", len(out.Call), maxName)
+	if out.Call == "" || len(out.Call) > message.MaxName {
+		return nil, fmt.Errorf("a name of %d bytes is not between 1 and %d", len(out.Call), message.MaxName)
 	}
 	var err error
 	if m.GetResult() != nil {

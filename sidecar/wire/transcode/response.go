@@ -11,6 +11,7 @@ import (
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/wire/thrift/message"
 )
 
 // Response is an HTTP response, made of a reply.
@@ -33,8 +34,8 @@ func Oneway() *Response { return &Response{Status: http.StatusAccepted} }
 
 // Response makes a response of the message that answers a call with this sequence id.
 // The bytes of Body and Header are copies. The error is a *Refusal.
-func (r *Route) Response(message []byte, seq int32) (*Response, error) {
-	d := decoder{in: message, max: r.Method.limits.Response}
+func (r *Route) Response(reply []byte, seq int32) (*Response, error) {
+	d := decoder{in: reply, max: r.Method.limits.Response}
 	outcome, err := r.Method.begin(&d, seq)
 	if err != nil {
 		return nil, err
@@ -162,25 +163,34 @@ type outcome struct {
 	ended bool
 }
 
-// begin reads a reply up to the value: the decoder stands at it.
+// begin reads a reply up to the value: the decoder stands at it. The message says itself
+// which protocol it is in.
 func (m *Method) begin(d *decoder, seq int32) (outcome, error) {
-	h, err := d.head()
-	if err != nil {
-		return outcome{}, badReply(err)
+	p := message.Binary
+	if len(d.in) > 0 && d.in[0] == 0x82 {
+		p, d.compact = message.Compact, true
 	}
+	h, err := message.ParseHead(p, d.in)
 	switch {
-	case h.seq != seq:
-		return outcome{}, badReply(bad("it answers call " + strconv.Itoa(int(h.seq)) + ", not " + strconv.Itoa(int(seq))))
-	case h.typ == typeException:
+	case err != nil:
+		return outcome{}, badReply(err)
+	case h.Seq != seq:
+		return outcome{}, badReply(bad("it answers call " + strconv.Itoa(int(h.Seq)) + ", not " + strconv.Itoa(int(seq))))
+	}
+	d.pos = h.Struct
+	switch h.Type {
+	case message.Exception:
 		x, err := d.application()
 		if err != nil {
 			return outcome{}, badReply(err)
 		}
 		return outcome{application: x}, nil
-	case h.typ != typeReply:
-		return outcome{}, badReply(bad("it is a message of type " + strconv.Itoa(int(h.typ))))
-	case string(h.name) != m.Call && string(h.name) != m.Name:
-		return outcome{}, badReply(bad("it is one of another method, " + clip(h.name)))
+	case message.Reply:
+	default:
+		return outcome{}, badReply(bad("it is no reply but a call"))
+	}
+	if string(h.Name) != m.Call && string(h.Name) != m.Name {
+		return outcome{}, badReply(bad("it is one of another method, " + clip(h.Name)))
 	}
 	var last int16
 	for {
