@@ -19,6 +19,12 @@
 // (REFUSED_STREAM, a GOAWAY that does not cover the stream) and what was never
 // written, as long as nothing of its body was taken from the client.
 //
+// A response that a recorder wants (exchange.Exchange.Record) is read to its end even
+// when its stream has ended, within bounds: then the application's part does not hang
+// on the client's context. Where the client was answered 504 meanwhile, what is left
+// of the exchange has a goroutine of its own, for which the connection waits as for a
+// stream, and of which it has no more than it may have streams.
+//
 // It must never send a request twice that the application may have processed,
 // never hold a body that no filter has asked for, and never let one stream keep
 // another waiting but by HTTP/2's own flow control.

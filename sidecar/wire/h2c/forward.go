@@ -67,7 +67,7 @@ func (t *stream) forward() exchange.Outcome {
 	var head, call timers
 	defer head.stop()
 	defer call.stop()
-	t.bound(&head, &call, cancel, func() { cancel(errNoAnswer) })
+	t.bound(&head, &call, cancel, nil)
 	// net/http may call what it was given after the stream has ended.
 	in, body := &interim{t: t}, t.body
 	req := t.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -99,8 +99,9 @@ func (t *stream) timeout() time.Duration {
 	return t.port.ResponseTimeout(t.x.Path)
 }
 
-// bound ends the request when the call takes longer than it may, and calls late when
-// the application takes longer than it may for the head of its response.
+// bound ends the request when the call takes longer than it may. When the application
+// takes longer than it may for the head of its response it calls late or, where that
+// is nil, ends it, too.
 func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc, late func()) {
 	if v := t.r.Header["Grpc-Timeout"]; t.grpc && len(v) == 1 {
 		if d, ok := parseTimeout(v[0]); ok && d < longest {
@@ -109,6 +110,9 @@ func (t *stream) bound(head, call *timers, cancel context.CancelCauseFunc, late 
 		}
 	}
 	if d := t.timeout(); d > 0 {
+		if late == nil {
+			late = func() { cancel(errNoAnswer) }
+		}
 		begin := func() { head.add(d, late) }
 		if t.body.ended.Load() || t.r.ContentLength == 0 {
 			begin()

@@ -88,7 +88,11 @@ func (r *recorder) Overdue(x *exchange.Exchange) {
 		r.overdue(x)
 	}
 }
-func (r *recorder) End(_ *exchange.Exchange, o exchange.Outcome) {
+func (r *recorder) End(x *exchange.Exchange, o exchange.Outcome) {
+	if x.Response != nil {
+		// It is there until now.
+		x.Response.Each(func(name, value []byte) bool { return len(name)+len(value) > 0 })
+	}
 	r.say(o.String())
 	r.mu.Lock()
 	log := r.log

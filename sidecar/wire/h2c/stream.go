@@ -54,8 +54,9 @@ type stream struct {
 	until time.Time
 	// recording, of a response over HTTP/2, nil: nobody records.
 	recording *recording
-	// response as filters see it.
+	// response over HTTP/2 as filters see it, leg what has one over HTTP/1.1.
 	response response
+	leg      *wirehttp.Leg
 
 	// body is the request's. It is not pooled: what sends it may live longer.
 	body *body
@@ -91,6 +92,10 @@ func (t *stream) detach() {
 	t.c, t.w, t.r, t.body = nil, nil, nil, nil
 	t.port, t.chain, t.later, t.recording = nil, nil, nil, nil
 	t.response = response{}
+	if t.leg != nil {
+		t.s.legs.Put(t.leg)
+		t.leg = nil
+	}
 	clear(t.head.fields)
 	t.x.Reset()
 	if cap(t.out) > maxKept {

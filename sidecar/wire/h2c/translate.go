@@ -67,12 +67,54 @@ func (c legClient) Gone() bool {
 // translate sends the request over HTTP/1.1, and the response to it to the client.
 func (t *stream) translate() exchange.Outcome {
 	l := t.s.legs.Get().(*wirehttp.Leg)
-	release := t.interrupts(l)
+	t.leg = l
+	if t.x.Record {
+		return t.translateRecorded(l)
+	}
+	var gone sync.WaitGroup
+	gone.Add(1)
+	stop := context.AfterFunc(t.r.Context(), func() {
+		defer gone.Done()
+		l.Interrupt()
+	})
+	defer func() {
+		if !stop() {
+			// The next request must not be interrupted.
+			gone.Wait()
+		}
+		t.endLeg(l)
+	}()
+	return t.overLeg(l)
+}
+
+// translateRecorded is translate for recorders: the leg does not end with the client,
+// and looks by itself whether anybody waits for it.
+func (t *stream) translateRecorded(l *wirehttp.Leg) exchange.Outcome {
 	defer func() {
 		if t.later == nil {
-			release()
+			t.endLeg(l)
 		}
 	}()
+	outcome := t.overLeg(l)
+	if later := t.later; later != nil {
+		t.later = func() exchange.Outcome {
+			defer t.endLeg(l)
+			return later()
+		}
+	}
+	return outcome
+}
+
+// endLeg ends the exchange with the application. Filters may look at the response
+// still, so the leg stays until detach.
+func (t *stream) endLeg(l *wirehttp.Leg) {
+	// After a panic it is not at its end.
+	l.Break()
+	l.Finish()
+}
+
+// overLeg is the exchange with the application.
+func (t *stream) overLeg(l *wirehttp.Leg) exchange.Outcome {
 	t.out = t.appendHead(t.out[:0])
 	r := wirehttp.Request{
 		Head: t.out, Method: bytesOf(t.r.Method), Timeout: t.timeout(),
@@ -84,43 +126,16 @@ func (t *stream) translate() exchange.Outcome {
 		return exchange.NotSent
 	}
 	t.body.sending.Store(true)
-	return t.receive(l, sent, release)
-}
-
-// interrupts makes the leg end with its client, unless somebody records: then it
-// looks by itself. release ends the leg.
-func (t *stream) interrupts(l *wirehttp.Leg) (release func()) {
-	var gone sync.WaitGroup
-	stop := func() bool { return true }
-	if !t.x.Record {
-		gone.Add(1)
-		stop = context.AfterFunc(t.r.Context(), func() {
-			defer gone.Done()
-			l.Interrupt()
-		})
-	}
-	return func() {
-		if !stop() {
-			// The next request must not be interrupted.
-			gone.Wait()
-		}
-		// After a panic it is not at its end.
-		l.Break()
-		l.Finish()
-		t.s.legs.Put(l)
-	}
+	return t.receive(l, sent)
 }
 
 // receive relays what the application answers.
-func (t *stream) receive(l *wirehttp.Leg, sent time.Time, release func()) exchange.Outcome {
+func (t *stream) receive(l *wirehttp.Leg, sent time.Time) exchange.Outcome {
 	for {
 		status, err := l.Receive()
 		if err != nil {
 			if t.x.Record && errors.Is(err, wirehttp.ErrNoResponse) && t.awaitLater(func() { l.Await(t.x.Late) }) {
-				t.later = func() exchange.Outcome {
-					defer release()
-					return t.receive(l, sent, release)
-				}
+				t.receiveLater(l, sent)
 				return exchange.SentNoReply
 			}
 			t.failed(l.Fail(err))
@@ -139,6 +154,12 @@ func (t *stream) receive(l *wirehttp.Leg, sent time.Time, release func()) exchan
 		l.Fields(func(name, value []byte) bool { h.Add(string(name), string(value)); return true })
 		t.writeInterim(h, status)
 	}
+}
+
+// receiveLater leaves the rest of receive for later. It is no part of it, where the
+// closure would put sent on the heap each time.
+func (t *stream) receiveLater(l *wirehttp.Leg, sent time.Time) {
+	t.later = func() exchange.Outcome { return t.receive(l, sent) }
 }
 
 // chunked reports whether the request's body is sent in chunks: trailers need them.

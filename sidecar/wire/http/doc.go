@@ -37,6 +37,12 @@
 // for gone within a second, and so the application's part ends too. Exchange's
 // Context ends with the server only.
 //
+// A response that a recorder wants (exchange.Exchange.Record) is read to its end
+// without a client, too, for at most as long as a client may stand still, or as the
+// exchange's Timeout and Late say when that is longer. Its last byte, and of an empty
+// one the head, is written when recorders have ended. A client that was answered 504
+// meanwhile was told that its connection ends.
+//
 // After 101 to an Upgrade that was passed on, a connection is a tunnel: see
 // tunnel.go.
 //
