@@ -51,6 +51,8 @@ type cluster struct {
 	cert      *tls.Certificate
 	roots     *x509.CertPool
 	token     string
+	// tokens has the keys of JWT providers, nil where there is none.
+	tokens policy.JWTKeys
 	// statuses is what statuses are written with, if not the manager's client.
 	statuses client.StatusClient
 }
@@ -150,7 +152,7 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 	secrets := keys.NewSecrets(opts)
 	reconciler := policy.New(policy.Options{
 		Reader: r.manager.GetCache(), Config: c.config, Cluster: "test", OperatorNamespace: systemNamespace,
-		Hub: h, Rollout: tracker, Status: writer, Keys: root, Secrets: secrets, Log: log,
+		Hub: h, Rollout: tracker, Status: writer, Keys: root, Secrets: secrets, JWT: c.tokens, Log: log,
 	})
 	auth := configserver.NewTokenReviews(server.kube.AuthenticationV1().TokenReviews())
 	service := &rollout.Service{

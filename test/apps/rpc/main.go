@@ -17,6 +17,7 @@ import (
 const usage = `usage: rpc [-grpc ADDRESS] [-http ADDRESS]        serve
        rpc interop HOST:PORT [CASE…]               run gRPC's interoperability cases
        rpc call [FLAGS] HOST:PORT                  make unary calls, print a JSON line for each
+       rpc limit [FLAGS] DOMAIN HOST:PORT          ask a rate limit service of Envoy's protocol, print JSON lines
        rpc stream [FLAGS] HOST:PORT                keep a bidirectional stream, print a JSON line
        rpc ws [FLAGS] URL                          echo messages over WebSocket, print a JSON line
        rpc events [FLAGS] URL                      read Server-Sent Events, print a JSON line for each
@@ -40,6 +41,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = interoperate(ctx, rest, stdout)
 	case "call":
 		err = call(ctx, rest, stdout, stderr)
+	case "limit":
+		err = limits(ctx, rest, stdout, stderr)
 	case "stream":
 		err = stream(ctx, rest, stdin, stdout, stderr)
 	case "ws":

@@ -64,6 +64,15 @@ func TestCall(t *testing.T) {
 	}
 }
 
+// The server is no rate limit service, which is an answer too.
+func TestLimit(t *testing.T) {
+	rpc, _ := start(t)
+	got := output(t, "limit", "-n", "2", "-d", "header:x-client-id=me", "shop/payments/http", rpc)
+	if n := strings.Count(got, `"code":"Unimplemented","limit":"UNKNOWN"`); n != 2 {
+		t.Errorf("%d answers, want 2: %s", n, got)
+	}
+}
+
 func TestStream(t *testing.T) {
 	rpc, _ := start(t)
 	var r streamResult
