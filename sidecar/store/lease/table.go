@@ -61,6 +61,8 @@ type entry struct {
 	asking bool
 	// paused until when the store, which had less than was wanted, is left alone.
 	paused int64
+	// dry until when the store has nothing, as it has said: a debt can last for long.
+	dry int64
 	// left is what the store had beside, at the last answer.
 	left uint64
 	// demand, in tokens per µs, is an average; asked and since are the requests
@@ -103,7 +105,7 @@ func (t *Table) Take(key limiter.Key, r *limiter.Rule) (d limiter.Decision, ask 
 		return d, ask, true
 	}
 	if e.paused > now {
-		d.Retry = e.paused - now
+		d.Retry = max(e.paused, e.dry) - now
 		e.describe(&d, cost, now)
 		return d, ask, true
 	}
@@ -216,7 +218,10 @@ func (t *Table) Answered(key limiter.Key, r *limiter.Rule, ask limiter.Ask, d li
 	}
 	e.asking = false
 	e.left = d.Remaining - min(d.Remaining, got.n)
-	e.paused = 0
+	e.paused, e.dry = 0, 0
+	if !d.Allowed {
+		e.dry = now + d.Retry
+	}
 	// A limit whose tokens come slowly says itself when it can be asked again.
 	if got.n < ask.Want && got.every < pause {
 		e.paused = now + pause

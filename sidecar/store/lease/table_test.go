@@ -113,6 +113,58 @@ func TestAnEmptyStoreIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestDebtsAreTold: a store that is in debt for long is asked now and then, and clients
+// are told how long it has nothing.
+func TestDebtsAreTold(t *testing.T) {
+	now := int64(1e12)
+	plain := leased(t, 1000, 1, 10)
+	r := plain.Postpaid()
+	table, _ := hold(t, &now, &r, 0)
+	now += limiter.Reserve
+	_, ask, known := table.Take(one, &r)
+	if known {
+		t.Fatal("after the pause the store is not asked")
+	}
+	ask.Want = max(ask.Want, 1)
+	table.Answered(one, &r, ask, limiter.Decision{Retry: 900_000})
+	if d, _, known := table.Take(one, &r); !known || d.Allowed || d.Retry != 900_000 {
+		t.Errorf("%v %+v", known, d)
+	}
+}
+
+// TestReceiptsOfTokens: a token that was spent is given back like one that the store has
+// let through by itself, and no more than there was.
+func TestReceiptsOfTokens(t *testing.T) {
+	now := int64(1e12)
+	plain := leased(t, 1000, 1, 10)
+	r := plain.Postpaid()
+	w := &world{now: now, delay: func() int64 { return 0 }}
+	table := lease.New(func() int64 { return w.now }, w)
+	table.Take(one, &r)
+	w.now += limiter.Horizon
+	_, ask, _ := table.Take(one, &r)
+	ask.Want = 4
+	d := r.Lease(&w.state, w.now, ask.Want)
+	table.Answered(one, &r, ask, d)
+	var receipts []int64
+	for range 4 {
+		d, _, known := table.Take(one, &r)
+		if !known || !d.Allowed {
+			t.Fatalf("%v %+v", known, d)
+		}
+		receipts = append(receipts, d.Receipt)
+	}
+	for range 2 { // the second time there is nothing
+		for i := len(receipts) - 1; i >= 0; i-- {
+			r.Refund(&w.state, w.now, receipts[i])
+		}
+	}
+	// The request that was asked with is counted yet.
+	if got := r.Take(&w.state, w.now, false).Remaining; got != 9 {
+		t.Errorf("%d remain, want 9", got)
+	}
+}
+
 // TestKeysWithoutRoom are the store's to decide, and get no tokens.
 func TestKeysWithoutRoom(t *testing.T) {
 	now := int64(1e12)
