@@ -21,6 +21,7 @@ type Waiter struct {
 	raw    syscall.RawConn
 	wake   func(fd uintptr) bool
 	look   func(fd uintptr)
+	looked bool
 	state  State
 	buf    [1]byte
 }
@@ -45,18 +46,20 @@ func NewWaiter(raw syscall.RawConn) *Waiter {
 	return w
 }
 
-// Wait returns when there is something to read, with the first byte of it, or ok is
-// false when the connection has ended or its read deadline is over.
-func (w *Waiter) Wait() (first byte, ok bool) {
-	if err := w.raw.Read(w.wake); err != nil || w.state != Readable {
-		return 0, false
-	}
-	return w.buf[0], true
+// Wait returns when there may be something to read; false when the connection has ended
+// or its read deadline is over.
+func (w *Waiter) Wait() bool {
+	w.looked = false
+	return w.raw.Read(w.wake) == nil && w.state != Gone
 }
 
-// wakeFD looks once; where nothing is there the runtime waits until something may be,
-// and calls it again.
+// wakeFD looks once; where nothing is there the runtime waits until something is, and
+// calls it again.
 func (w *Waiter) wakeFD(fd uintptr) bool {
+	if w.looked {
+		return true
+	}
+	w.looked = true
 	w.peek(fd)
 	return w.state != Quiet
 }
@@ -80,3 +83,6 @@ func (w *Waiter) Look() State {
 	}
 	return w.state
 }
+
+// First is the first byte that waits to be read, after Look has said Readable.
+func (w *Waiter) First() byte { return w.buf[0] }

@@ -41,6 +41,10 @@ func (u *Conn) Read(p []byte) (int, error) { return u.sock.Read(p) }
 // Write implements io.Writer.
 func (u *Conn) Write(p []byte) (int, error) { return u.sock.Write(p) }
 
+// Quiet reports whether the application has neither ended the connection nor sent
+// anything on it.
+func (u *Conn) Quiet() bool { return u.look == nil || u.look.Look() == Quiet }
+
 // Pool keeps the idle connections to one application, the last used on top.
 type Pool struct {
 	limit time.Duration
@@ -69,7 +73,7 @@ func (p *Pool) Get(now time.Time) *Conn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if now.Sub(u.since) < p.limit && (u.look == nil || u.look.Look() == Quiet) {
+		if now.Sub(u.since) < p.limit && u.Quiet() {
 			return u
 		}
 		_ = u.Close()

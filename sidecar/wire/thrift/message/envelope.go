@@ -165,6 +165,15 @@ func foldEqual(b []byte, s string) bool {
 	return true
 }
 
+// Answer makes r the envelope of an answer to a message in e, without infos and without
+// compression. It keeps r's memory.
+func (e *Envelope) Answer(r *Envelope) {
+	*r = Envelope{Transport: e.Transport, Protocol: e.Protocol, Seq: e.Seq, Nested: e.Nested, Infos: r.Infos[:0], id: e.id}
+}
+
+// Headers reports whether the transport has infos.
+func (t Transport) Headers() bool { return t == Header || t == TTHeader }
+
 // info adds one, within bounds.
 func (e *Envelope) info(in Info) error {
 	if len(e.Infos) == MaxInfos {

@@ -18,7 +18,7 @@ const (
 
 // AppendException appends a whole reply with a TApplicationException:
 // struct {1: string message, 2: i32 type}.
-func AppendException(dst []byte, p Protocol, name []byte, seq int32, code int32, message string) []byte {
+func AppendException(dst []byte, p Protocol, name []byte, seq int32, code int32, message []byte) []byte {
 	dst = AppendHead(dst, p, Exception, name, seq)
 	switch p {
 	case JSON:
@@ -47,7 +47,7 @@ func AppendException(dst []byte, p Protocol, name []byte, seq int32, code int32,
 // this id: struct {1: string message}. That is an exception that the method declares
 // with `throws (<field>: E e)` and the IDL with `exception E {1: string message}`;
 // other fields of E stay unset, so none of them may be required.
-func AppendDeclared(dst []byte, p Protocol, name []byte, seq int32, field int16, message string) []byte {
+func AppendDeclared(dst []byte, p Protocol, name []byte, seq int32, field int16, message []byte) []byte {
 	dst = AppendHead(dst, p, Reply, name, seq)
 	switch p {
 	case JSON:
@@ -76,7 +76,7 @@ func AppendDeclared(dst []byte, p Protocol, name []byte, seq int32, field int16,
 	return AppendEnd(dst, p)
 }
 
-func appendText(dst []byte, p Protocol, s string) []byte {
+func appendText(dst []byte, p Protocol, s []byte) []byte {
 	if p == Compact {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 	} else {
@@ -86,10 +86,10 @@ func appendText(dst []byte, p Protocol, s string) []byte {
 }
 
 // appendQuoted appends s as a string of JSON.
-func appendQuoted(dst []byte, s string) []byte {
+func appendQuoted(dst []byte, s []byte) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
-	for _, r := range s {
+	for _, r := range string(s) {
 		switch {
 		case r == '"' || r == '\\':
 			dst = append(dst, '\\', byte(r))

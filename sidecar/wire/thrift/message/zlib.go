@@ -22,13 +22,7 @@ const inflateChunk = 4 << 10
 // of it, or, where b is only what has come, ErrShort and as much as that gives. More
 // than limit bytes are Malformed, and no memory is set aside for what has not come out.
 func (z *Inflater) Inflate(dst, b []byte, limit int) ([]byte, error) {
-	z.src.Reset(b)
-	var err error
-	if z.r == nil {
-		z.r, err = zlib.NewReader(&z.src)
-	} else {
-		err = z.r.(zlib.Resetter).Reset(&z.src, nil)
-	}
+	err := z.reset(b)
 	start := len(dst)
 	for err == nil {
 		if len(dst)-start > limit {
@@ -53,4 +47,35 @@ func (z *Inflater) Inflate(dst, b []byte, limit int) ([]byte, error) {
 		return dst, ErrShort
 	}
 	return dst, Malformed("it cannot be decompressed")
+}
+
+// Prefix is Inflate for no more than the first n bytes that come out, as far as they
+// have come.
+func (z *Inflater) Prefix(dst, b []byte, n int) ([]byte, error) {
+	err := z.reset(b)
+	start := len(dst)
+	if cap(dst)-start < n {
+		dst = append(make([]byte, 0, start+n), dst...)
+	}
+	for err == nil && len(dst) < start+n {
+		var k int
+		k, err = z.r.Read(dst[len(dst) : start+n])
+		dst = dst[:len(dst)+k]
+	}
+	switch {
+	case err == nil, err == io.EOF, len(dst) > start: //nolint:errorlint // an io.Reader's
+		return dst, nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return dst, ErrShort
+	}
+	return dst, Malformed("it cannot be decompressed")
+}
+
+func (z *Inflater) reset(b []byte) (err error) {
+	z.src.Reset(b)
+	if z.r == nil {
+		z.r, err = zlib.NewReader(&z.src)
+		return err
+	}
+	return z.r.(zlib.Resetter).Reset(&z.src, nil)
 }
