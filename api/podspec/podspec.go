@@ -55,8 +55,10 @@ const (
 	FileToken = DirToken + "/token"
 	DirCA     = "/var/run/weir/ca"
 	FileCA    = DirCA + "/" + KeyCA
-	// DirState is a memory-backed emptyDir that keeps the last good state.
+	// DirState is a memory-backed emptyDir that keeps the last good state, and in DirNotes
+	// what is in flight.
 	DirState = "/var/run/weir/state"
+	DirNotes = DirState + "/notes"
 )
 
 // Audience of the token a sidecar presents to the operator.

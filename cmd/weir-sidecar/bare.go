@@ -17,6 +17,7 @@ import (
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/stream"
+	"weir.dev/weir/sidecar/nskey"
 	"weir.dev/weir/sidecar/wire/listen"
 )
 
@@ -25,6 +26,8 @@ type bareFlags struct {
 	snapshot  string
 	listeners []string
 	admin     string
+	secret    string
+	notes     string
 }
 
 func (f *bareFlags) register(c *cobra.Command) {
@@ -32,10 +35,12 @@ func (f *bareFlags) register(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.listeners, "listener", nil,
 		"name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT, or port=NUMBER in place of name; may be given several times")
 	c.Flags().StringVar(&f.admin, "admin", "", "HOST:PORT for health, metrics, dump and pprof (default: none)")
+	c.Flags().StringVar(&f.secret, "secret-file", "", "file with the key that idempotency records are kept under, 32 bytes at the least (default: one that everybody knows, for trials)")
+	c.Flags().StringVar(&f.notes, "notes-dir", "", "folder for notes on requests in flight, by which a restart settles what a crash has left (default: none)")
 }
 
 func (f *bareFlags) given() bool {
-	return f.snapshot != "" || len(f.listeners) > 0 || f.admin != ""
+	return f.snapshot != "" || len(f.listeners) > 0 || f.admin != "" || f.secret != "" || f.notes != ""
 }
 
 func (f *bareFlags) run(ctx context.Context, log *slog.Logger, level *slog.LevelVar) error {
@@ -47,7 +52,7 @@ func (f *bareFlags) run(ctx context.Context, log *slog.Logger, level *slog.Level
 		return err
 	}
 	update := &stream.SnapshotUpdate{Hash: snapshot.Hash(snap), Snapshot: snap}
-	m := newMachine(log, func(*machine) settings {
+	m := newMachine(log, f.notes, func(*machine) settings {
 		return settings{
 			snapshot: func() *stream.SnapshotUpdate { return update },
 			ready:    func() bool { return true },
@@ -55,6 +60,9 @@ func (f *bareFlags) run(ctx context.Context, log *slog.Logger, level *slog.Level
 		}
 	})
 	defer m.close()
+	if err := f.setKeys(m, snap, log); err != nil {
+		return err
+	}
 	if err := m.engine.Apply(snap); err != nil {
 		return fmt.Errorf("%s: %w", f.snapshot, err)
 	}
@@ -76,6 +84,26 @@ func (f *bareFlags) run(ctx context.Context, log *slog.Logger, level *slog.Level
 		log.Info("admin", "address", addr.String())
 	}
 	return m.run(ctx)
+}
+
+// setKeys gives the engine what an operator would.
+func (f *bareFlags) setKeys(m *machine, snap *snapshot.Snapshot, log *slog.Logger) error {
+	if snap.GetNamespaceKeyVersion() == "" && f.secret == "" {
+		return nil
+	}
+	for _, p := range snap.GetIdempotencyPolicies() {
+		if p.GetEncryptionKey() != "" {
+			return fmt.Errorf("%s: IdempotencyPolicy %s encrypts, and without an operator nobody has its key: remove spec.encryption", f.snapshot, p.GetName())
+		}
+	}
+	if f.secret == "" {
+		log.Warn("idempotency records are kept under a key that everybody knows: give one with --secret-file")
+	}
+	key, err := nskey.Local(f.secret, snap.GetWorkload().GetCluster(), snap.GetWorkload().GetNamespace())
+	if err != nil {
+		return fmt.Errorf("--secret-file: %w", err)
+	}
+	return m.engine.SetSecrets(&stream.Secrets{NamespaceKey: key})
 }
 
 func readSnapshot(file string) (*snapshot.Snapshot, error) {

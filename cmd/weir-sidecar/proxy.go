@@ -56,11 +56,11 @@ type podSettings struct {
 	level         slog.Level
 }
 
-type files struct{ token, ca, state string }
+type files struct{ token, ca, state, notes string }
 
 func readPod(getenv func(string) string) (podSettings, error) {
 	p := podSettings{
-		files:     files{token: podspec.FileToken, ca: podspec.FileCA, state: podspec.DirState},
+		files:     files{token: podspec.FileToken, ca: podspec.FileCA, state: podspec.DirState, notes: podspec.DirNotes},
 		status:    port(podspec.PortStatus),
 		admin:     net.JoinHostPort("127.0.0.1", strconv.Itoa(podspec.PortAdmin)),
 		operator:  getenv(podspec.EnvOperator),
@@ -119,7 +119,7 @@ func proxy(ctx context.Context, log *slog.Logger, level *slog.LevelVar, getenv f
 func (p *podSettings) run(ctx context.Context, log *slog.Logger, level *slog.LevelVar) error {
 	log = log.With("namespace", p.namespace, "pod", p.pod)
 	var src *source.Source
-	m := newMachine(log, func(m *machine) settings {
+	m := newMachine(log, p.files.notes, func(m *machine) settings {
 		src = source.New(source.Options{
 			Address: p.operator, TokenFile: p.files.token, CAFile: p.files.ca, StateDir: p.files.state,
 			Version: version, Features: engine.Features(),

@@ -66,8 +66,9 @@ type settings struct {
 	namespace, pod string
 }
 
-// newMachine puts the parts together; it must be closed.
-func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
+// newMachine puts the parts together; it must be closed. notes is a directory for notes
+// on requests in flight; empty: none are kept.
+func newMachine(log *slog.Logger, notes string, make func(*machine) settings) *machine {
 	m := &machine{log: log, metrics: admin.NewMetrics()}
 	var s settings
 	m.telemetry = telemetry.New(telemetry.Options{
@@ -77,6 +78,8 @@ func newMachine(log *slog.Logger, make func(*machine) settings) *machine {
 	m.engine = engine.New(engine.Options{
 		Metrics:  admin.NewStoreLog(m.metrics, log),
 		Observer: m.telemetry.Observer,
+		Notes:    notes,
+		Log:      log,
 		Applied:  func(p engine.Proxy) { m.server.Configure(wirehttp.Settings(p)) },
 	})
 	s = make(m)

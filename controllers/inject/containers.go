@@ -22,9 +22,10 @@ const (
 	// tokenSeconds is how long a projected token is valid; the kubelet renews it
 	// before.
 	tokenSeconds = 3600
-	// stateBytes holds many times the largest snapshot, and counts against the
+	// stateBytes holds many times the largest snapshot, and notes on what is in flight
+	// with the answers that wait for a store. What is used of it counts against the
 	// sidecar's memory.
-	stateBytes = 8 << 20
+	stateBytes = 16 << 20
 	// startSeconds is how long the sidecar may take to listen; nothing else of
 	// the pod starts before.
 	startSeconds = 60

@@ -147,32 +147,6 @@ func TestRootIsRefreshed(t *testing.T) {
 	}
 }
 
-func TestDerive(t *testing.T) {
-	one, two := bytes.Repeat([]byte{1}, rootBytes), bytes.Repeat([]byte{2}, rootBytes)
-	a := Derive(one, nil, "c", "shop")
-	if len(a.GetCurrent()) != keyBytes || len(a.GetPrevious()) != 0 || len(a.GetVersion()) != 2*versionBytes {
-		t.Errorf("a key of %d bytes, previous %d, version %q", len(a.GetCurrent()), len(a.GetPrevious()), a.GetVersion())
-	}
-	if b := Derive(one, nil, "c", "shop"); !bytes.Equal(a.GetCurrent(), b.GetCurrent()) || a.GetVersion() != b.GetVersion() {
-		t.Error("the same gives another key")
-	}
-	rotated := Derive(two, one, "c", "shop")
-	if !bytes.Equal(rotated.GetPrevious(), a.GetCurrent()) {
-		t.Error("the key before is not the previous one")
-	}
-	seen := map[string]string{}
-	for name, k := range map[string]string{
-		"shop": string(a.GetCurrent()), "other": string(Derive(one, nil, "c", "other").GetCurrent()),
-		"other cluster": string(Derive(one, nil, "d", "shop").GetCurrent()), "boundary": string(Derive(one, nil, "cs", "hop").GetCurrent()),
-		"other root": string(rotated.GetCurrent()), "version": a.GetVersion(), "version with a previous one": Derive(one, two, "c", "shop").GetVersion(),
-	} {
-		if same, there := seen[k]; there {
-			t.Errorf("%s and %s are the same", name, same)
-		}
-		seen[k] = name
-	}
-}
-
 func userSecret(name string, labelled bool, value string) *corev1.Secret {
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "u-1"}, Data: map[string][]byte{"secret": []byte(value)}}
 	if labelled {

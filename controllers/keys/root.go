@@ -5,11 +5,7 @@ package keys
 import (
 	"bytes"
 	"context"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -32,16 +28,8 @@ const (
 	MemberPrevious = "previous"
 )
 
-const (
-	// rootBytes is how long a root key is made, and the least that is taken.
-	rootBytes = 32
-	// keyBytes is how long a namespace's key is.
-	keyBytes = 32
-	// versionBytes of a hash name a key.
-	versionBytes = 8
-	// salt keeps these keys apart from all else that might be derived from the root.
-	salt = "weir.dev/namespace-key/v1"
-)
+// rootBytes is how long a root key is made, and the least that is taken.
+const rootBytes = stream.MinRootKey
 
 // Options of a Root and of Secrets.
 type Options struct {
@@ -172,30 +160,7 @@ func (r *Root) Namespace(cluster, namespace string) *stream.NamespaceKey {
 	r.mu.RLock()
 	p := r.pair
 	r.mu.RUnlock()
-	return Derive(p.current, p.previous, cluster, namespace)
-}
-
-// Derive makes a namespace's key by HKDF-SHA256 (RFC 5869). previous may be empty. The
-// version is a hash of the derived keys, which nobody can try values against.
-func Derive(current, previous []byte, cluster, namespace string) *stream.NamespaceKey {
-	var info []byte
-	for _, s := range []string{cluster, namespace} {
-		info = binary.BigEndian.AppendUint32(info, uint32(len(s)))
-		info = append(info, s...)
-	}
-	derive := func(secret []byte) []byte {
-		if len(secret) == 0 {
-			return nil
-		}
-		// It fails for lengths that are not possible here, and for FIPS 140 with short
-		// secrets, which are not taken.
-		key, _ := hkdf.Key(sha256.New, secret, []byte(salt), string(info), keyBytes)
-		return key
-	}
-	k := &stream.NamespaceKey{Current: derive(current), Previous: derive(previous)}
-	sum := sha256.Sum256(append(append([]byte("version"), k.GetCurrent()...), k.GetPrevious()...))
-	k.Version = hex.EncodeToString(sum[:versionBytes])
-	return k
+	return stream.DeriveNamespaceKey(p.current, p.previous, cluster, namespace)
 }
 
 func signal(c chan struct{}) {

@@ -109,7 +109,7 @@ func TestIdempotencyPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	want := keys.Derive(root.Data[keys.MemberCurrent], root.Data[keys.MemberPrevious], "test", ns)
+	want := stream.DeriveNamespaceKey(root.Data[keys.MemberCurrent], root.Data[keys.MemberPrevious], "test", ns)
 	if key := s.secrets.GetNamespaceKey(); !bytes.Equal(key.GetCurrent(), want.GetCurrent()) || key.GetVersion() != want.GetVersion() {
 		t.Error("the namespace's key is not the one that is derived from the root key")
 	}
