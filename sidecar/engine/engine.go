@@ -143,8 +143,8 @@ func New(opts Options) *Engine {
 func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureIdempotency, stream.FeatureProxy,
-		stream.FeatureResponseCost, stream.FeatureFreeReplays,
-		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
+		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureFreeReplays, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
+		stream.FeatureResponseCost,
 		stream.FeatureUpgrade,
 	}
 }
