@@ -65,7 +65,7 @@ type world struct {
 	shadow   *idempotency.Shadow
 	records  *memory.Records
 	ledger   *ledger.Ledger
-	filter   *idempotency.Filter
+	port     atomic.Pointer[exchange.Port]
 	client   *http.Client
 
 	mu      sync.Mutex
@@ -103,7 +103,12 @@ func (w *world) Renew(ctx context.Context, all []record.Renewal) error {
 
 // Port implements exchange.Ports.
 func (w *world) Port(uint16) (*exchange.Port, bool) {
-	return &exchange.Port{Number: 8080, Protocol: exchange.HTTP, Chain: exchange.Chain{delivery.New(w.keys, time.Now), w.filter}}, true
+	return w.port.Load(), true
+}
+
+// use makes f what governs the port.
+func (w *world) use(f *idempotency.Filter) {
+	w.port.Store(&exchange.Port{Number: 8080, Protocol: exchange.HTTP, Chain: exchange.Chain{delivery.New(w.keys, time.Now), f}})
 }
 
 // Ready implements exchange.Ports.
@@ -150,7 +155,7 @@ func (w *world) restart(p *snapshot.IdempotencyPolicy) {
 	}
 	w.t.Cleanup(l.Close)
 	w.ledger = l
-	w.filter = w.compile(p)
+	w.use(w.compile(p))
 }
 
 func (w *world) env() idempotency.Env {
@@ -159,7 +164,12 @@ func (w *world) env() idempotency.Env {
 
 func (w *world) compile(p *snapshot.IdempotencyPolicy) *idempotency.Filter {
 	w.t.Helper()
-	f, err := idempotency.Compile(p, w.env())
+	return w.compileWith(p, w.env())
+}
+
+func (w *world) compileWith(p *snapshot.IdempotencyPolicy, env idempotency.Env) *idempotency.Filter {
+	w.t.Helper()
+	f, err := idempotency.Compile(p, env)
 	if err != nil {
 		w.t.Fatal(err)
 	}
