@@ -59,14 +59,17 @@ type notes struct {
 	dir   string
 	file  *os.File
 	blobs *os.File
-	mem   []byte
+	// live is held for reading by who uses mem. A slot is its claim's alone: writing it
+	// may have to wait for the disk, and nobody else with it.
+	live sync.RWMutex
+	mem  []byte
+	gone bool
 
 	mu     sync.Mutex
 	unused []int32
 	arena  arena
 	// pages that a slot has in the arena.
 	pages [slots]run
-	gone  bool
 }
 
 func notePath(dir string, process [8]byte) string {
@@ -133,8 +136,8 @@ func (n *notes) close() {
 	if n == nil {
 		return
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.live.Lock()
+	defer n.live.Unlock()
 	if n.gone {
 		return
 	}
@@ -169,13 +172,15 @@ func (n *notes) claim(id record.ID, rec *record.Record) int {
 	if n == nil {
 		return noNote
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.gone || len(n.unused) == 0 {
+	n.live.RLock()
+	defer n.live.RUnlock()
+	if n.gone {
 		return noNote
 	}
-	i := int(n.unused[len(n.unused)-1])
-	n.unused = n.unused[:len(n.unused)-1]
+	i := n.take()
+	if i == noNote {
+		return noNote
+	}
 	s := n.slot(i)
 	copy(s[atID:], id[:])
 	copy(s[atOwner:], rec.Owner[:])
@@ -185,13 +190,24 @@ func (n *notes) claim(id record.ID, rec *record.Record) int {
 	return i
 }
 
+func (n *notes) take() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.unused) == 0 {
+		return noNote
+	}
+	i := int(n.unused[len(n.unused)-1])
+	n.unused = n.unused[:len(n.unused)-1]
+	return i
+}
+
 // dispatch notes that the claim is about to be executed.
 func (n *notes) dispatch(i int, rec *record.Record) {
 	if n == nil || i == noNote {
 		return
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.live.RLock()
+	defer n.live.RUnlock()
 	if n.gone {
 		return
 	}
@@ -209,34 +225,33 @@ func (n *notes) capture(i int, final *record.Record) {
 	if n == nil || i == noNote {
 		return
 	}
+	n.live.RLock()
+	defer n.live.RUnlock()
 	size := record.HeaderLen + len(final.Payload)
-	n.mu.Lock()
-	if n.gone || n.pages[i].n > 0 {
-		n.mu.Unlock()
+	if n.gone || !n.pagesFor(i, size) {
 		return
 	}
-	at, ok := n.arena.take(size)
-	if !ok {
-		n.mu.Unlock()
-		return
-	}
-	n.pages[i] = at
-	n.mu.Unlock()
-
 	b := final.Append(make([]byte, 0, size))
-	if _, err := n.blobs.WriteAt(b, int64(at.from)*pageLen); err != nil {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.gone {
+	page := n.pages[i].from
+	if _, err := n.blobs.WriteAt(b, int64(page)*pageLen); err != nil {
 		return
 	}
 	s := n.slot(i)
-	binary.BigEndian.PutUint32(s[atPage:], uint32(at.from))
+	binary.BigEndian.PutUint32(s[atPage:], uint32(page))
 	binary.BigEndian.PutUint32(s[atLength:], uint32(size))
 	binary.BigEndian.PutUint32(s[atBlobCRC:], crc32.ChecksumIEEE(b))
 	setState(s, slotCaptured)
+}
+
+func (n *notes) pagesFor(i, size int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.pages[i].n > 0 {
+		return false
+	}
+	at, ok := n.arena.take(size)
+	n.pages[i] = at
+	return ok
 }
 
 // free forgets a claim that is settled.
@@ -244,12 +259,14 @@ func (n *notes) free(i int) {
 	if n == nil || i == noNote {
 		return
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.live.RLock()
+	defer n.live.RUnlock()
 	if n.gone {
 		return
 	}
 	setState(n.slot(i), slotFree)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.arena.give(n.pages[i])
 	n.pages[i] = run{}
 	n.unused = append(n.unused, int32(i))
