@@ -52,8 +52,8 @@ func TestOverdue(t *testing.T) {
 					if r.URL.Path == "/next" {
 						return
 					}
-					_, _ = io.ReadAll(r.Body)
 					close(began)
+					_, _ = io.ReadAll(r.Body)
 					<-answered
 					if test.app == nil {
 						<-r.Context().Done()
@@ -83,8 +83,9 @@ func TestOverdue(t *testing.T) {
 				}}, addr)
 				r := dialRaw(t, front)
 				r.headers(1, false, request("/late")...)
-				_ = r.WriteData(1, true, []byte("abc"))
+				// The time begins with the end of the request.
 				<-began
+				_ = r.WriteData(1, true, []byte("abc"))
 				if test.gone {
 					_ = r.WriteRSTStream(1, http2.ErrCodeCancel)
 					<-overdue
@@ -144,7 +145,8 @@ func TestLateBound(t *testing.T) {
 // for anything else, and ends it once.
 func TestShutdownOverdue(t *testing.T) {
 	both(t, func(t *testing.T, p exchange.Protocol) {
-		addr := app(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		began := make(chan struct{})
+		addr := app(t, func(_ http.ResponseWriter, r *http.Request) { close(began); <-r.Context().Done() })
 		f := newRecorder()
 		f.timeout, f.late = 10*time.Millisecond, time.Hour
 		s, front := proxy(t, wirehttp.Config{Ports: onPort(p, f)}, addr)
@@ -153,6 +155,7 @@ func TestShutdownOverdue(t *testing.T) {
 		if status, _ := r.answer(1); status != "504" {
 			t.Errorf("got %s", status)
 		}
+		<-began
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
 		if err := s.Shutdown(ctx); err == nil {

@@ -401,7 +401,7 @@ func TestAbandoned(t *testing.T) {
 				})
 				f := newRecorder()
 				cfg := wirehttp.Config{Ports: onPort(p, f)}
-				cfg.Timeouts.Stall = 300 * time.Millisecond
+				cfg.Timeouts.Stall = time.Second
 				_, front := proxy(t, cfg, addr)
 				r := dialRaw(t, front)
 				r.headers(1, true, request("/")...)

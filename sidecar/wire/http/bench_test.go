@@ -7,29 +7,49 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"weir.dev/weir/sidecar/exchange"
 )
+
+// nopRecorder records, and does nothing with it.
+type nopRecorder struct{ nopFilter }
+
+func (*nopRecorder) Head(x *exchange.Exchange) exchange.Verdict {
+	x.Record = true
+	return exchange.Continue
+}
+func (*nopRecorder) ResponseBody(*exchange.Exchange, []byte) {}
+func (*nopRecorder) ResponseEnd(*exchange.Exchange) bool     { return true }
+func (*nopRecorder) Overdue(*exchange.Exchange)              {}
 
 // BenchmarkExchange is a request from a client on loopback through a Server to an
 // application, both of them as cheap as they can be, so that what it counts is the
 // proxy's. On the hot path allocs/op is 0.
 func BenchmarkExchange(b *testing.B) {
 	big := bytes.Repeat([]byte("x"), 16<<10)
-	for name, bench := range map[string]struct{ request, response string }{
+	for name, bench := range map[string]struct {
+		request, response string
+		filter            exchange.Filter
+	}{
 		"get": {
 			"GET /users/42?x=y HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: */*\r\nX-Client-Id: 7\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\r\n" + string(big[:68]),
+			"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\r\n" + string(big[:68]), &nopFilter{},
 		},
 		"post": {
 			"POST /orders HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n" + string(big[:512]),
-			"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n" + string(big[:512]),
+			"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n" + string(big[:512]), &nopFilter{},
+		},
+		"post, recorded": {
+			"POST /orders HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n" + string(big[:512]),
+			"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n" + string(big[:512]), &nopRecorder{},
 		},
 		"download": {
 			"GET /file HTTP/1.1\r\nHost: shop.example\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n" + string(big),
+			"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n" + string(big), &nopFilter{},
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			_, front := proxy(b, Config{Ports: chainPorts(&nopFilter{})}, cannedApp(b, len(bench.request), bench.response))
+			_, front := proxy(b, Config{Ports: chainPorts(bench.filter)}, cannedApp(b, len(bench.request), bench.response))
 			c, err := net.Dial("tcp", front)
 			if err != nil {
 				b.Fatal(err)

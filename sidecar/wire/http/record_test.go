@@ -403,7 +403,7 @@ func TestAbandoned(t *testing.T) {
 			})
 			f := newRecorder()
 			cfg := Config{Ports: chainPorts(f)}
-			cfg.Timeouts.Stall = 300 * time.Millisecond
+			cfg.Timeouts.Stall = time.Second
 			_, front := proxy(t, cfg, addr)
 			c, _ := dialRaw(t, front)
 			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -461,9 +461,10 @@ func TestOverdue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			overdue, answered := make(chan struct{}), make(chan struct{})
+			overdue, answered, began := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			addr := rawApp(t, func(c *net.TCPConn, br *bufio.Reader) {
 				readRawHead(br)
+				close(began)
 				<-answered
 				if test.app == "" {
 					_, _ = br.ReadByte()
@@ -488,6 +489,7 @@ func TestOverdue(t *testing.T) {
 			c, br := dialRaw(t, front)
 			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			if test.gone {
+				<-began
 				leave(c)
 				<-overdue
 				close(answered)
