@@ -108,7 +108,7 @@ func (r *Records) apply(id record.ID, cmd record.Command) (record.Answer, error)
 			r.expired(now)
 		}
 		if r.bytes >= r.opts.MaxBytes {
-			return record.Answer{}, fmt.Errorf("%w: it is full with %d bytes", record.ErrUnavailable, r.bytes)
+			return record.Answer{}, fmt.Errorf("%w: %w: it is full with %d bytes", record.ErrUnavailable, record.ErrNotSent, r.bytes)
 		}
 	}
 	var cur *record.Record

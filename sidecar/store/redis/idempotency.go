@@ -105,12 +105,12 @@ func (r *Records) push(ctx context.Context, c *recordCall) error {
 	select {
 	case <-s.ctx.Done():
 		r.calls.Put(c)
-		return fmt.Errorf("%w: it is closed", record.ErrUnavailable)
+		return notSent("it is closed")
 	default:
 	}
 	if !insists(c.op) && !s.passes(ctx) {
 		r.calls.Put(c)
-		return fmt.Errorf("%w: its breaker is open", record.ErrUnavailable)
+		return notSent("its breaker is open")
 	}
 	select {
 	case r.queue <- c:
@@ -120,7 +120,7 @@ func (r *Records) push(ctx context.Context, c *recordCall) error {
 	if !insists(c.op) {
 		r.calls.Put(c)
 		s.failed(KindOverload)
-		return fmt.Errorf("%w: too many calls wait", record.ErrUnavailable)
+		return notSent("too many calls wait")
 	}
 	c.timer.Reset(r.patience())
 	defer c.timer.Stop()
@@ -130,14 +130,18 @@ func (r *Records) push(ctx context.Context, c *recordCall) error {
 		return nil
 	case <-c.timer.C:
 		s.failed(KindOverload)
-		err = fmt.Errorf("%w: too many calls wait", record.ErrUnavailable)
+		err = notSent("too many calls wait")
 	case <-s.ctx.Done():
-		err = fmt.Errorf("%w: it is closed", record.ErrUnavailable)
+		err = notSent("it is closed")
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	r.calls.Put(c)
 	return err
+}
+
+func notSent(why string) error {
+	return fmt.Errorf("%w: %w: %s", record.ErrUnavailable, record.ErrNotSent, why)
 }
 
 // pull waits for the answer to c.

@@ -144,3 +144,9 @@ func TestRecordsClosed(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsContractSentinel(t *testing.T) {
+	opts := options(redistest.StartSentinel(t, redistest.Start(t)).Addr)
+	opts.Mode, opts.MasterName = Sentinel, "main"
+	recordtest.Run(t, records(t, opts))
+}

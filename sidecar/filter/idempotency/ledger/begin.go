@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -21,7 +22,7 @@ func (l *Ledger) Begin(ctx context.Context, call *Call) Result {
 		l.metrics.ReplayedLocally()
 		return res
 	}
-	c := &Claim{ID: call.ID, ledger: l, terms: call.Terms}
+	c := &Claim{ID: call.ID, ledger: l, terms: call.Terms, note: noNote}
 	c.flight.since = start
 	for {
 		f, leads := l.enter(call.ID, &c.flight)
@@ -123,17 +124,21 @@ func (l *Ledger) lead(ctx context.Context, call *Call, c *Claim, start time.Time
 	who := asker(call)
 	who.Owner = c.rec.Owner
 	next := record.Command{Op: record.Begin, Next: &c.rec}
-	for polls, again := 0, true; ; {
+	for polls, again, doubt := 0, true, false; ; {
 		asked := time.Now()
 		answer, err := l.ask(ctx, c, next)
-		if err != nil && again && ctx.Err() == nil {
-			// It may have been carried out: with the same owner that shows.
-			again = false
-			continue
-		}
 		if err != nil {
-			if next.Next != nil {
+			sent := !errors.Is(err, record.ErrNotSent)
+			doubt = doubt || sent && next.Next != nil
+			if sent && again && ctx.Err() == nil {
+				// It may have been carried out: with the same owner that shows.
+				again = false
+				continue
+			}
+			if doubt {
 				l.abandon(c)
+			} else {
+				l.notes.free(c.note)
 			}
 			l.land(call.ID, &c.flight, awayEnd, nil, false)
 			return unavailable()
@@ -184,7 +189,9 @@ func (l *Ledger) ask(ctx context.Context, c *Claim, cmd record.Command) (record.
 		}
 		return answer, err
 	}
-	c.note = l.notes.claim(c.ID, &c.rec)
+	if c.note == noNote {
+		c.note = l.notes.claim(c.ID, &c.rec)
+	}
 	answer, err := l.do(ctx, c.ID, cmd)
 	if err == nil && answer.Result != record.Applied {
 		l.notes.free(c.note)

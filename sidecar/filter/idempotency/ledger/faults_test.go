@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir.dev/weir/sidecar/filter/idempotency/record"
+	"weir.dev/weir/sidecar/store/memory"
 )
 
 // TestAwayAtBegin: refused, and nobody is blocked by it afterwards.
@@ -112,6 +113,29 @@ func TestPause(t *testing.T) {
 			t.Errorf("counted %+v", &w.counts)
 		}
 		w.same(w.want(a.Begin(t.Context(), w.call(2)), Replay).Reply, reply("winner"))
+	})
+}
+
+// TestAwayForLong: requests that were never claimed leave nothing to be done.
+func TestAwayForLong(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		m := memory.NewRecords(memory.RecordOptions{MaxBytes: 1})
+		defer m.Close()
+		w.store.Store = m
+		a := w.ledger(func(o *Options) { o.Notes = t.TempDir() })
+		defer a.Close()
+		c := w.claim(a, 0)
+		for i := range 100 {
+			w.want(a.Begin(t.Context(), w.call(byte(1+i))), Unavailable)
+		}
+		if n := a.Unsettled(); n != 0 {
+			t.Errorf("%d wait for the store", n)
+		}
+		if got := len(a.notes.unused); got != slots-1 {
+			t.Errorf("%d notes, want 1", slots-got)
+		}
+		w.complete(c, "x")
 	})
 }
 

@@ -158,6 +158,9 @@ func TestReplay(t *testing.T) {
 			t.Errorf("saved %d", out.Saved)
 		}
 		asked := w.store.asked.Load()
+		if asked != 2 {
+			t.Errorf("a first call takes %d round trips", asked)
+		}
 		res := w.want(a.Begin(t.Context(), w.call(1)), Replay)
 		w.same(res.Reply, reply("hello"))
 		if !res.Local || w.store.asked.Load() != asked {

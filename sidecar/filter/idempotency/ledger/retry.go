@@ -66,7 +66,7 @@ type task struct {
 	cmd record.Command
 	// until is when it is given up; from is when it is tried first.
 	until, from time.Time
-	// then is done after it once more, when the answer was Missing.
+	// late: once more a while later, when the answer was Missing.
 	late bool
 	// done is called once, with the answer, or an error when it was given up.
 	done func(record.Answer, error)
@@ -175,73 +175,81 @@ func (l *Ledger) abandon(c *Claim) {
 func (l *Ledger) retry() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	added := l.retries.added
 	for pause := firstPause; ; {
 		closing := false
 		select {
 		case <-l.ctx.Done():
 			closing = true
-		case <-l.retries.added:
+		case <-added:
 		case <-timer.C:
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), lastPause)
-		left := l.round(ctx)
+		left, failed := l.round(ctx)
 		cancel()
 		if closing {
 			return
 		}
-		if len(left) == 0 {
+		// While the store is away what is added waits for its turn.
+		if added = l.retries.added; failed {
+			added = nil
+			pause = min(2*pause, lastPause)
+		} else {
 			pause = firstPause
 		}
-		if l.retries.putBack(left) == 0 {
+		switch {
+		case l.retries.putBack(left) == 0:
 			timer.Stop()
-			continue
+		case failed:
+			timer.Reset(jittered(pause))
+		default:
+			timer.Reset(lateBegin / 8)
 		}
-		pause = min(2*pause, lastPause)
-		timer.Reset(jittered(pause))
 	}
 }
 
-// round tries all tasks that are due, and returns those that are left.
-func (l *Ledger) round(ctx context.Context) []*task {
+// round tries all tasks that are due. It returns those that are left, and whether one
+// of them had no answer.
+func (l *Ledger) round(ctx context.Context) (left []*task, failed bool) {
 	var mu sync.Mutex
-	var left []*task
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	now := time.Now()
+	keep := func(t *task, noAnswer bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		left, failed = append(left, t), failed || noAnswer
+	}
 	for _, t := range l.retries.take() {
 		if now.Before(t.from) {
-			mu.Lock()
-			left = append(left, t)
-			mu.Unlock()
+			keep(t, false)
 			continue
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if !l.attempt(ctx, t) {
-				mu.Lock()
-				left = append(left, t)
-				mu.Unlock()
+			if over, noAnswer := l.attempt(ctx, t); !over {
+				keep(t, noAnswer)
 			}
 		})
 	}
 	wg.Wait()
-	return left
+	return left, failed
 }
 
-// attempt reports whether t is over.
-func (l *Ledger) attempt(ctx context.Context, t *task) bool {
+// attempt reports whether t is over, and whether there was no answer.
+func (l *Ledger) attempt(ctx context.Context, t *task) (over, noAnswer bool) {
 	answer, err := l.do(ctx, t.id, t.cmd)
 	switch {
 	case err != nil && time.Now().Before(t.until):
-		return false
+		return false, true
 	case err == nil && answer.Result == record.Missing && t.late:
 		t.late, t.from = false, time.Now().Add(lateBegin)
-		return false
+		return false, false
 	}
 	l.retries.finished(t)
 	if t.done != nil {
 		t.done(answer, err)
 	}
-	return true
+	return true, err != nil
 }

@@ -12,6 +12,10 @@ import (
 // out; each command can be repeated.
 var ErrUnavailable = errors.New("the store of idempotency records is unavailable")
 
+// ErrNotSent comes with ErrUnavailable where what was asked was certainly not carried
+// out, and will not be.
+var ErrNotSent = errors.New("not asked")
+
 // Op is what a command does.
 type Op uint8
 
