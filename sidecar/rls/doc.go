@@ -14,6 +14,8 @@
 //   - Several descriptors are asked in their order. The first that is over the limit
 //     ends it: those after it are not asked, those before it stay spent. All or
 //     nothing are only the limits within one.
+//   - There is no response: what one would say about its cost, or that it is a replay,
+//     has no effect. A request costs what it takes at first.
 //   - What cannot be done is an error and never ignored: entries of other keys, a
 //     limit of the caller's own, hits of 0 or below.
 //   - A domain that is not known is not limited, as with envoyproxy/ratelimit. It is

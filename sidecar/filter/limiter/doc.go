@@ -20,6 +20,8 @@
 //   - FixedWindow: never more than L in a window aligned to 2020-01-01T00:00Z, or
 //     to the calendar of some time zone, which is up to 2L in one that straddles two.
 //   - Concurrency: never more than L that have been taken and not refunded.
+//   - Where requests are debited and given back afterwards, each is let through only
+//     when the charges of the window before it leave room for it: see Rule.Postpaid.
 //   - A leased TokenBucket: never more than L + B + 2·L·H/W in any window, for the
 //     horizon H.
 //

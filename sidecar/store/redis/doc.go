@@ -16,7 +16,8 @@
 // Bans lie beside the counter, as `{<hash>}:ban:…`, permits of requests in progress as
 // `{<hash>}:held:…`: a hash of who holds how many, and until when without a further
 // sign of life, which is sent in the background. Tokens are leased, and given back, in
-// the background too.
+// the background too, and so is what requests have cost in the end: corrections that find
+// the queue half full are dropped.
 //
 // Take never waits longer than the timeout. One call that exceeds it, or a broken
 // connection, opens the breaker: from then on Take fails at once, until a probe
