@@ -16,14 +16,8 @@ func TestRateLimitServiceOfGateways(t *testing.T) {
 	client(t, ns)
 	deploy(t, ns, app{name: "shop", replicas: 1, port: 8080, targetPort: "8080"})
 	apply(t, ns, policy("payments", "shop", 3, ""))
-	set := func(enabled bool) {
-		helm(t, "upgrade", "weir", "../../charts/weir", "-n", systemNamespace, "--reuse-values", "--wait", "--timeout", patience.String(),
-			"--set", fmt.Sprintf("rls.enabled=%v", enabled))
-		rolledOut(t, systemNamespace, "deployment/weir-operator")
-	}
-	t.Cleanup(func() { set(false) })
-	set(true)
 	const service = "weir-rls." + systemNamespace + ":8081"
+	rolledOut(t, systemNamespace, "deployment/weir-rls")
 	reached(t, ns, service)
 
 	type answer struct{ Code, Limit, Error string }
