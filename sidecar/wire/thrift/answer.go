@@ -33,7 +33,7 @@ func (t *txn) respond() {
 		kind = message.Exception
 	}
 	h := &t.call.head
-	t.doc = message.AppendReply(t.doc[:0], h.Protocol, kind, h.Name, h.Seq, r.Body)
+	t.doc = message.AppendReply(t.doc[:0], h.Protocol, kind, t.xcall.Method, h.Seq, r.Body)
 	t.call.env.Answer(&t.edited)
 	if t.edited.Transport.Headers() {
 		for i := range r.Header {
@@ -45,7 +45,8 @@ func (t *txn) respond() {
 }
 
 // deny answers with x.Denial: as a TApplicationException or as the exception that the
-// method declares. A oneway call is only dropped.
+// method declares. A oneway call is only dropped. The name is without that of the
+// service, as multiplexed clients expect it back.
 func (t *txn) deny() {
 	d := &t.x.Denial
 	t.x.Status = d.Status
@@ -61,13 +62,13 @@ func (t *txn) deny() {
 	h := &t.call.head
 	t.text = appendDenial(t.text[:0], d)
 	if field := t.xcall.ExceptionField; field > 0 {
-		t.doc = message.AppendDeclared(t.doc[:0], h.Protocol, h.Name, h.Seq, field, t.text)
+		t.doc = message.AppendDeclared(t.doc[:0], h.Protocol, t.xcall.Method, h.Seq, field, t.text)
 	} else {
 		code := t.xcall.ExceptionCode
 		if code == 0 {
 			code = message.InternalError
 		}
-		t.doc = message.AppendException(t.doc[:0], h.Protocol, h.Name, h.Seq, code, t.text)
+		t.doc = message.AppendException(t.doc[:0], h.Protocol, t.xcall.Method, h.Seq, code, t.text)
 	}
 	t.call.env.Answer(&t.edited)
 	if t.edited.Transport.Headers() {

@@ -88,6 +88,9 @@ const (
 	Replayed Result = "replayed"
 	// Failed: the application gave no reply, or not whole.
 	Failed Result = "failed"
+	// Unanswered: the client has gone on without waiting for a reply, as after a oneway
+	// call that it does not mark as one.
+	Unanswered Result = "unanswered"
 	// ClientGone: the client left before its answer.
 	ClientGone Result = "client_gone"
 )

@@ -45,8 +45,12 @@ type conn struct {
 	deadlines time.Time
 	// txn of the call that is being served.
 	txn *txn
-	// after is the application's connection after a oneway call; nil: any will do.
+	// after is the application's connection after a oneway call; nil: any will do. On it
+	// owed replies may still come, to calls which the client did not wait for.
 	after *socket.Conn
+	owed  int
+	// overtakes: the client has once gone on without a reply.
+	overtakes bool
 	// up is the application's connection, for who ends the wait for it.
 	up atomic.Pointer[socket.Conn]
 }

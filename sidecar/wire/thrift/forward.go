@@ -17,13 +17,17 @@ import (
 )
 
 // pollEvery is how often a wait for the application is interrupted to see whether the
-// client is still there.
-const pollEvery = time.Second
+// client is still there; pollOften where it is known to go on without replies.
+const (
+	pollEvery = time.Second
+	pollOften = 20 * time.Millisecond
+)
 
 // Errors of the application's side.
 var (
 	errUnreachable = errors.New("the application cannot be reached")
 	errClientGone  = errors.New("the client has gone")
+	errOvertaken   = errors.New("the client goes on without a reply")
 	errNoReply     = errors.New("the application did not answer in time")
 	errInvalid     = errors.New("the application's reply is not the Thrift that it was asked in")
 )
@@ -119,7 +123,7 @@ func (t *txn) dispatch(b []byte) error {
 			return err
 		}
 		_ = u.Close()
-		t.up = nil
+		t.up, t.c.owed = nil, 0
 		t.c.up.Store(nil)
 		if !reused {
 			return errUnreachable
@@ -134,13 +138,24 @@ func (t *txn) take(u *socket.Conn, now time.Time) {
 	t.c.up.Store(u)
 	t.until = time.Time{}
 	t.out.reset()
+	t.reply.size = 0
 	if t.s.ctx.Err() != nil {
 		t.c.interrupt()
 	}
-	if u.Tick.Sub(now) < pollEvery/2 {
-		u.Tick = now.Add(pollEvery)
+	every := t.poll()
+	if d := u.Tick.Sub(now); d < every/2 || d > every {
+		u.Tick = now.Add(every)
 		_ = u.SetReadDeadline(u.Tick)
 	}
+}
+
+// poll is how often the wait for the application is interrupted: more often where the
+// client has gone on without a reply before.
+func (t *txn) poll() time.Duration {
+	if t.c.overtakes {
+		return pollOften
+	}
+	return pollEvery
 }
 
 // write writes more of the call. The application may take its time, but not for ever.
@@ -186,17 +201,39 @@ func (t *txn) Read(p []byte) (int, error) {
 			return 0, t.s.ctx.Err()
 		case !t.until.IsZero() && !now.Before(t.until):
 			return 0, errNoReply
-		case !t.gone && !t.x.Record && t.c.clientGone():
-			return 0, errClientGone
+		case !t.gone && !t.x.Record:
+			if err := t.lookAtClient(); err != nil {
+				return 0, err
+			}
 		}
 		// A stall is counted from when there is something to write.
 		_ = t.c.nc.SetWriteDeadline(now.Add(t.s.cfg.Timeouts.Stall))
-		t.up.Tick = now.Add(pollEvery)
+		t.up.Tick = now.Add(t.poll())
 		if !t.until.IsZero() && t.until.Before(t.up.Tick) {
 			t.up.Tick = t.until
 		}
 		_ = t.up.SetReadDeadline(t.up.Tick)
 	}
+}
+
+// lookAtClient says what the client has done while it waits for the application: it has
+// gone, or it goes on with another call although no byte of the reply has come.
+func (t *txn) lookAtClient() error {
+	if t.c.wait == nil {
+		return nil
+	}
+	switch t.c.wait.Look() {
+	case socket.Gone:
+		return errClientGone
+	case socket.Readable:
+		if t.out.len() == 0 && t.reply.size == 0 && t.call.done {
+			return errOvertaken
+		}
+	}
+	if t.in.len() > t.call.have && t.out.len() == 0 && t.reply.size == 0 {
+		return errOvertaken
+	}
+	return nil
 }
 
 // release lets go of the application's connection.
@@ -211,11 +248,27 @@ func (t *txn) release() {
 		t.writing = time.Time{}
 		_ = u.SetWriteDeadline(time.Time{})
 	}
-	if t.reusable && t.out.len() == 0 {
+	switch {
+	case !t.reusable || t.c.owed == 0 && t.out.len() > 0:
+		t.c.owed = 0
+		_ = u.Close()
+	case t.c.owed > 0:
+		t.c.after = u
+	default:
 		t.c.pool.Put(u, time.Now())
-	} else {
+	}
+}
+
+// kept is a connection for the client's next call, nil where there is none.
+func (c *conn) kept(now time.Time) *socket.Conn {
+	if u := c.after; u != nil {
+		c.after = nil
+		if c.owed > 0 || u.Quiet() {
+			return u
+		}
 		_ = u.Close()
 	}
+	return c.pool.Get(now)
 }
 
 // keep keeps the application's connection for the client's next call: that comes after
@@ -227,18 +280,6 @@ func (t *txn) keep() {
 	}
 	t.up = nil
 	t.c.up.Store(nil)
-}
-
-// kept is a connection for the client's next call, nil where there is none.
-func (c *conn) kept(now time.Time) *socket.Conn {
-	if u := c.after; u != nil {
-		c.after = nil
-		if u.Quiet() {
-			return u
-		}
-		_ = u.Close()
-	}
-	return c.pool.Get(now)
 }
 
 // callBroken handles a call whose rest cannot be read after its beginning was sent.

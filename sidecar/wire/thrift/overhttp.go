@@ -90,8 +90,12 @@ func (f *overHTTP) Body(x *exchange.Exchange) exchange.Verdict {
 		verdict = f.chain.Body(x, &c.progress)
 	}
 	x.Body = body
-	if verdict == exchange.Respond {
+	switch {
+	case verdict == exchange.Respond:
 		x.Answer(c.answer(x))
+	case x.Record:
+		// What is compressed cannot be looked into.
+		x.SetUpstream("accept-encoding", []byte("identity"))
 	}
 	return verdict
 }
@@ -131,16 +135,16 @@ func (c *httpCall) answer(x *exchange.Exchange) *exchange.Reply {
 		if r.Status != http.StatusOK {
 			kind = message.Exception
 		}
-		out.Body = message.AppendReply(nil, h.Protocol, kind, h.Name, h.Seq, r.Body)
+		out.Body = message.AppendReply(nil, h.Protocol, kind, c.call.Method, h.Seq, r.Body)
 		out.Header = append(out.Header, r.Header...)
 	case c.call.ExceptionField > 0:
-		out.Body = message.AppendDeclared(nil, h.Protocol, h.Name, h.Seq, c.call.ExceptionField, appendDenial(nil, &x.Denial))
+		out.Body = message.AppendDeclared(nil, h.Protocol, c.call.Method, h.Seq, c.call.ExceptionField, appendDenial(nil, &x.Denial))
 	default:
 		code := c.call.ExceptionCode
 		if code == 0 {
 			code = message.InternalError
 		}
-		out.Body = message.AppendException(nil, h.Protocol, h.Name, h.Seq, code, appendDenial(nil, &x.Denial))
+		out.Body = message.AppendException(nil, h.Protocol, c.call.Method, h.Seq, code, appendDenial(nil, &x.Denial))
 	}
 	return out
 }

@@ -114,7 +114,7 @@ func (t *txn) parseHead() error {
 			b = b[:f.env.Length]
 		}
 		f.head, err = message.ParseHead(p, b[f.env.Message:])
-		if errors.Is(err, message.ErrShort) && len(b) == f.env.Length {
+		if errors.Is(err, message.ErrShort) && f.env.Length > 0 && len(b) == f.env.Length {
 			err = message.Malformed("its frame ends in its head")
 		}
 	}

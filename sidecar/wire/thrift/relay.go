@@ -3,6 +3,7 @@
 package thrift
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"time"
@@ -21,6 +22,12 @@ func (t *txn) relay() exchange.Outcome {
 			t.reusable = false
 			return exchange.SentNoReply
 		}
+	}
+	if errors.Is(err, errOvertaken) {
+		t.c.owed++
+		t.c.overtakes = true
+		t.result = Unanswered
+		return exchange.SentNoReply
 	}
 	if err != nil {
 		t.fail(err)
@@ -84,6 +91,12 @@ func (t *txn) readReply() (message.Result, error) {
 	for {
 		r, err := t.parseReply()
 		switch {
+		case err == nil && t.c.owed > 0 && !t.answers():
+			// It is to an earlier call.
+			if err := t.passOwed(); err != nil {
+				return r, err
+			}
+			continue
 		case err == nil:
 			return r, nil
 		case !errors.Is(err, message.ErrShort), t.out.full():
@@ -94,6 +107,38 @@ func (t *txn) readReply() (message.Result, error) {
 			return r, err
 		}
 	}
+}
+
+// answers reports whether the reply is to this call. Names come back without that of
+// their service.
+func (t *txn) answers() bool {
+	h := &t.reply.head
+	return h.Seq == t.call.head.Seq && (bytes.Equal(h.Name, t.xcall.Method) || bytes.Equal(h.Name, t.call.head.Name))
+}
+
+// passOwed sends on a reply to a call that is over.
+func (t *txn) passOwed() error {
+	f := &t.reply
+	for b := t.out.bytes()[:f.have]; ; {
+		if !t.pass(b) {
+			return errClientGone
+		}
+		if f.done {
+			break
+		}
+		if f.big == nil {
+			f.big = t.s.chunks.Get().(*[chunkSize]byte)
+		}
+		var err error
+		if b, err = f.next(t, &t.out); err != nil {
+			return err
+		}
+	}
+	f.end(&t.out)
+	f.size = 0
+	t.c.owed--
+	t.sent = 0
+	return nil
 }
 
 // parseReply reads the envelope and the head from what has come, and begins to look for
@@ -135,7 +180,7 @@ func (t *txn) parseReply() (message.Result, error) {
 	case err != nil:
 		return r, err
 	}
-	if f.head.Seq != t.call.head.Seq {
+	if f.head.Seq != t.call.head.Seq && t.c.owed == 0 {
 		// It is passed on, and the client may think of it what it does; but whatever else
 		// comes on this connection is nobody's.
 		t.reusable = false
