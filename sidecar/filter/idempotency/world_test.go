@@ -193,7 +193,9 @@ func (w *world) serve(upstream string) string {
 	go func() { done <- listen.Serve(ctx, ln, listen.Fixed(8080, upstream), s, log) }()
 	w.t.Cleanup(func() {
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
 		grace, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		_ = s.Shutdown(grace)

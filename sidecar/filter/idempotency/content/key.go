@@ -56,7 +56,7 @@ func parameters(b []byte) bool {
 		if b[0] != ';' {
 			return false
 		}
-		if b = bytes.TrimLeft(b[1:], " "); len(b) == 0 || !('a' <= b[0] && b[0] <= 'z' || b[0] == '*') {
+		if b = bytes.TrimLeft(b[1:], " "); len(b) == 0 || (b[0] < 'a' || b[0] > 'z') && b[0] != '*' {
 			return false
 		}
 		quoted := false

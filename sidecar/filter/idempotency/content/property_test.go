@@ -134,7 +134,8 @@ func TestSameMeaningSameDigest(t *testing.T) {
 			return c.Digest([]byte("application/json"), false, b.Bytes(), nil)
 		}
 		one := value(t, 0)
-		if digest(one) != digest(one) {
+		first, second := digest(one), digest(one)
+		if first != second {
 			t.Fatalf("%v has two digests", one)
 		}
 		if two := value(t, 0); reflect.DeepEqual(one, two) != (digest(one) == digest(two)) {
