@@ -51,7 +51,7 @@ local function found()
   if not cur then
     return 'M'
   end
-  if verb == 'finish' or not readable then
+  if verb == 'finish' or verb == 'expire' or not readable then
     return 'F' .. cur
   end
   return 'F' .. string.sub(cur, 1, HEADER)
