@@ -105,9 +105,9 @@ func (l *Ledger) open(call *Call, r *record.Record) *entry {
 	return e
 }
 
-// lead asks the store on behalf of all calls of this process.
-func (l *Ledger) lead(ctx context.Context, call *Call, c *Claim, start time.Time) Result {
-	c.rec = record.Record{
+// newClaim is what the store is to keep of call while it is executed.
+func (l *Ledger) newClaim(call *Call) record.Record {
+	r := record.Record{
 		State:       record.Inflight,
 		Owner:       l.newOwner(),
 		Fingerprint: call.Fingerprint,
@@ -116,11 +116,17 @@ func (l *Ledger) lead(ctx context.Context, call *Call, c *Claim, start time.Time
 		Retention:   call.Terms.Retention,
 	}
 	if call.Terms.AtLeastOnce {
-		c.rec.Flags |= record.AtLeastOnce
+		r.Flags |= record.AtLeastOnce
 	}
 	if call.Terms.Shadow {
-		c.rec.Flags |= record.Shadow
+		r.Flags |= record.Shadow
 	}
+	return r
+}
+
+// lead asks the store on behalf of all calls of this process.
+func (l *Ledger) lead(ctx context.Context, call *Call, c *Claim, start time.Time) Result {
+	c.rec = l.newClaim(call)
 	who := asker(call)
 	who.Owner = c.rec.Owner
 	next := record.Command{Op: record.Begin, Next: &c.rec}
