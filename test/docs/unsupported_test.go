@@ -17,30 +17,46 @@ import (
 	"weir.dev/weir/controllers/config"
 )
 
-// unsupported are specs, each of which asks for one field that the page names.
-var unsupported = map[string]string{
+// unsupported are specs by page, each of which asks for one field that the page names.
+var unsupported = map[string]map[string]string{"docs/ratelimiting.md": {
 	"spec.limits[].match[].thrift":        `{limits: [{name: a, limit: 1, window: 1s, match: [{thrift: {service: S}}]}]}`,
 	"spec.limits[].key[].thriftHeader":    `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftHeader: h}]}]}`,
 	"spec.limits[].key[].thriftField":     `{limits: [{name: a, limit: 1, window: 1s, key: [{thriftField: "1"}]}]}`,
 	"spec.response.thrift.exceptionCode":  `{response: {thrift: {exceptionCode: 7}}}`,
 	"spec.response.thrift.exceptionField": `{response: {thrift: {exceptionField: 1}}}`,
 	"spec.response.thrift.onewayMethods":  `{response: {thrift: {onewayMethods: [m]}}}`,
-}
+}, "docs/idempotency.md": {
+	"spec.match[].thrift":                 `{scope: [{header: h}], match: [{thrift: {service: S}}]}`,
+	"spec.key.sources[].thriftHeader":     `{scope: [{header: h}], key: {sources: [{thriftHeader: h}]}}`,
+	"spec.key.sources[].thriftField":      `{scope: [{header: h}], key: {sources: [{thriftField: "1"}]}}`,
+	"spec.key.derive.from[].thriftHeader": `{scope: [{header: h}], key: {onMissing: Derive, derive: {from: [{thriftHeader: h}]}}}`,
+	"spec.key.derive.from[].thriftField":  `{scope: [{header: h}], key: {onMissing: Derive, derive: {from: [{thriftField: "1"}]}}}`,
+	"spec.scope[].thriftHeader":           `{scope: [{thriftHeader: h}]}`,
+	"spec.scope[].thriftField":            `{scope: [{thriftField: "1"}]}`,
+	"spec.thrift.exceptionField":          `{scope: [{header: h}], thrift: {exceptionField: 1}}`,
+	"spec.thrift.onewayMethods":           `{scope: [{header: h}], thrift: {onewayMethods: [m]}}`,
+}}
 
 // TestUnsupported: what the page lists is what compile refuses.
 func TestUnsupported(t *testing.T) {
-	_, section, ok := strings.Cut(page(t, "docs/ratelimiting.md"), "\n## Not supported yet\n")
-	if !ok {
-		t.Fatal("docs/ratelimiting.md has no section of what is not supported")
+	for name, specs := range unsupported {
+		_, section, ok := strings.Cut(page(t, name), "\n## Not supported yet\n")
+		if !ok {
+			t.Fatalf("%s has no section of what is not supported", name)
+		}
+		var tested []string
+		for field := range specs {
+			tested = append(tested, field)
+		}
+		same(t, set(tested), matches("(?m)^\\| `(spec\\.[^`]+)` \\|", section))
+		refused(t, name, specs)
 	}
-	var tested []string
-	for field := range unsupported {
-		tested = append(tested, field)
-	}
-	same(t, set(tested), matches("(?m)^\\| `(spec\\.[^`]+)` \\|", section))
-	for field, spec := range unsupported {
-		t.Run(field, func(t *testing.T) {
-			v := verdict(t, spec)
+}
+
+func refused(t *testing.T, name string, specs map[string]string) {
+	for field, spec := range specs {
+		t.Run(name+"/"+field, func(t *testing.T) {
+			v := verdict(t, name, spec)
 			if v.Reason != v1alpha1.ReasonUnsupported || !strings.Contains(regexp.MustCompile(`\[\d+\]`).ReplaceAllString(v.Message, "[]"), field) {
 				t.Errorf("got %s: %s", v.Reason, v.Message)
 			}
@@ -65,12 +81,14 @@ func TestEveryUnsupportedFieldIsListed(t *testing.T) {
 					return true
 				}
 				seen++
-				for field := range unsupported {
-					if field == s || strings.HasSuffix(field, "."+s) {
-						return true
+				for _, specs := range unsupported {
+					for field := range specs {
+						if field == s || strings.HasSuffix(field, "."+s) || strings.HasPrefix(field, s+"[]") {
+							return true
+						}
 					}
 				}
-				t.Errorf("%q is in the code's list, but in no field of docs/ratelimiting.md", s)
+				t.Errorf("%q is in the code's list, but in no field of the pages", s)
 				return true
 			})
 			return false
@@ -81,14 +99,24 @@ func TestEveryUnsupportedFieldIsListed(t *testing.T) {
 	}
 }
 
-func verdict(t *testing.T, spec string) compile.Verdict {
+func verdict(t *testing.T, name, spec string) compile.Verdict {
 	t.Helper()
-	p := v1alpha1.RateLimitPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "shop"}}
-	if err := yaml.UnmarshalStrict([]byte(spec), &p.Spec); err != nil {
+	meta, targets := metav1.ObjectMeta{Name: "p", Namespace: "shop"}, []v1alpha1.TargetRef{{Name: "payments"}}
+	limits, records := v1alpha1.RateLimitPolicy{ObjectMeta: meta}, v1alpha1.IdempotencyPolicy{ObjectMeta: meta}
+	in := compile.Input{Namespace: "shop", Config: config.Default()}
+	var into any = &limits.Spec
+	if name == "docs/idempotency.md" {
+		into = &records.Spec
+	}
+	if err := yaml.UnmarshalStrict([]byte(spec), into); err != nil {
 		t.Fatal(err)
 	}
-	p.Spec.TargetRefs = []v1alpha1.TargetRef{{Name: "payments"}}
-	out := compile.Compile(compile.Input{Namespace: "shop", Config: config.Default(), RateLimitPolicies: []v1alpha1.RateLimitPolicy{p}})
+	if limits.Spec.TargetRefs, records.Spec.TargetRefs = targets, targets; name == "docs/idempotency.md" {
+		in.IdempotencyPolicies = []v1alpha1.IdempotencyPolicy{records}
+	} else {
+		in.RateLimitPolicies = []v1alpha1.RateLimitPolicy{limits}
+	}
+	out := compile.Compile(in)
 	if len(out.Verdicts) != 1 {
 		t.Fatalf("got %d verdicts", len(out.Verdicts))
 	}
