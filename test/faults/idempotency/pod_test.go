@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package idempotency
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir.dev/weir/sidecar/store/redis/redistest"
+	"weir.dev/weir/test/faults/tap"
+)
+
+// The policy's bounds, small so that a run meets them often.
+const (
+	lease           = 900 * time.Millisecond
+	wait            = 300 * time.Millisecond
+	upstreamTimeout = 600 * time.Millisecond
+	lateWindow      = 900 * time.Millisecond
+	maxResponse     = 4 << 10
+)
+
+func policy(guarantee string) string {
+	return fmt.Sprintf(`apiVersion: weir.dev/v1alpha1
+kind: IdempotencyPolicy
+metadata: {name: payments, namespace: shop}
+spec:
+  targetRefs: [{name: shop}]
+  match: [{http: {methods: [POST]}}]
+  guarantee: %s
+  key: {onMissing: Reject}
+  scope: [{header: X-Client-Id}]
+  inFlight: {lease: %s, wait: %s}
+  upstream: {timeout: %s, lateWindow: %s}
+  response: {maxBytes: 4Ki}
+  retention: 1h
+`, guarantee, lease, wait, upstreamTimeout, lateWindow)
+}
+
+// weir is the binary under test: WEIR_BIN, or built from this tree.
+func weir(t testing.TB) string {
+	t.Helper()
+	if bin := os.Getenv("WEIR_BIN"); bin != "" {
+		return bin
+	}
+	bin := filepath.Join(t.TempDir(), "weir")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", bin, "weir.dev/weir/cmd/weir")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+// pod is one `weir run` with a tap on each side.
+type pod struct {
+	t    testing.TB
+	name string
+	bin  string
+	args []string
+	// address is what clients dial: the tap before it.
+	address string
+	store   *tap.Tap
+	admin   string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	logs *bytes.Buffer
+	// dead: killed, and not to be reported.
+	dead bool
+
+	armed armed
+}
+
+func newPod(t testing.TB, name, bin, file, upstream, redis string) *pod {
+	p := &pod{t: t, name: name, bin: bin}
+	p.armed.pod = p
+	p.store = tap.Redis(t, redis, recordCommand, p.armed.hit)
+	application := tap.Streams(t, upstream, "app", p.armed.hit)
+	listen := redistest.FreeAddr(t)
+	p.admin = redistest.FreeAddr(t)
+	p.address = tap.Streams(t, listen, "client", p.armed.hit).Addr
+	p.args = []string{
+		"run", "-f", file, "--redis", p.store.Addr, "--data-dir", t.TempDir(), "--admin", p.admin,
+		"--listener", "name=shop/http,listen=" + listen + ",upstream=" + application.Addr + ",protocol=http",
+	}
+	p.start()
+	t.Cleanup(p.stop)
+	return p
+}
+
+// recordCommand names the commands that idempotency sends.
+func recordCommand(words [][]byte) string {
+	if len(words) < 3 {
+		return ""
+	}
+	switch strings.ToUpper(string(words[0])) {
+	case "SET":
+		if !bytes.Contains(words[1], []byte(":{i")) {
+			return ""
+		}
+		if len(words[2]) > 1 && words[2][1] == 'I' {
+			return "begin"
+		}
+		return "finish"
+	case "EVALSHA", "EVAL":
+		if len(words) > 4 && bytes.Contains(words[3], []byte(":{i")) {
+			return string(words[4])
+		}
+	}
+	return ""
+}
+
+// start runs the process and waits until it listens.
+func (p *pod) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cmd := exec.Command(p.bin, p.args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.logs = &bytes.Buffer{}
+	cmd.Stderr = p.logs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd, p.dead = cmd, false
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "listening on ") {
+			go func() {
+				for lines.Scan() {
+				}
+			}()
+			return
+		}
+	}
+	_ = cmd.Wait()
+	p.t.Errorf("%s ended without a listener:\n%s", p.name, p.logs)
+}
+
+// kill ends the process as kill -9 does. It does not wait for it.
+func (p *pod) kill() { p.signal(syscall.SIGKILL) }
+
+func (p *pod) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil && !p.dead {
+		p.dead = sig == syscall.SIGKILL
+		_ = p.cmd.Process.Signal(sig)
+	}
+}
+
+// restart starts it again after kill.
+func (p *pod) restart() {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	_ = cmd.Wait()
+	p.start()
+}
+
+func (p *pod) stop() {
+	p.signal(syscall.SIGCONT)
+	p.kill()
+	_ = p.cmd.Wait()
+	if p.t.Failed() {
+		p.t.Logf("the last of %s's log:\n%s", p.name, last(p.logs.String(), 4000))
+	}
+}
+
+func last(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// metric sums all series of a metric, -1 where it cannot be read.
+func (p *pod) metric(name string) float64 {
+	client := http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Get("http://" + p.admin + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	sum := 0.0
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		var v float64
+		if _, err := fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &v); err == nil {
+			sum += v
+		}
+	}
+	return sum
+}
+
+// reachable waits until the address accepts.
+func reachable(t testing.TB, address string) {
+	t.Helper()
+	for range 500 {
+		if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			_ = c.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("nobody listens on %s", address)
+}
