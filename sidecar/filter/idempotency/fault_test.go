@@ -82,7 +82,7 @@ func TestFaults(t *testing.T) {
 		}},
 		"reset after bytes, AtLeastOnce": {func(p *snapshot.IdempotencyPolicy) {
 			atLeastOnce(p)
-			p.Lease, p.Wait = 500, 0
+			p.Lease, p.Wait = 1000, 0
 		}, func(t *testing.T, w *world) {
 			w.answer(hangUp)
 			w.want(w.post("k", body), "502 upstream-closed")
@@ -164,7 +164,7 @@ func TestFaults(t *testing.T) {
 			w.want(w.post("k", body), "200 replayed again")
 			w.wantExecuted(1)
 		}},
-		"the store is away at COMPLETE, and the process goes": {func(p *snapshot.IdempotencyPolicy) { p.Lease, p.Wait = 300, 0 }, func(t *testing.T, w *world) {
+		"the store is away at COMPLETE, and the process goes": {func(p *snapshot.IdempotencyPolicy) { p.Lease, p.Wait = 1000, 0 }, func(t *testing.T, w *world) {
 			w.answer(func(rw http.ResponseWriter, _ *http.Request) {
 				w.away.Store(true)
 				_, _ = fmt.Fprint(rw, "done")
@@ -179,7 +179,7 @@ func TestFaults(t *testing.T) {
 			})
 			w.wantExecuted(1)
 		}},
-		"retention is over": {func(p *snapshot.IdempotencyPolicy) { p.Lease, p.Wait, p.Retention = 200, 0, 400 }, func(t *testing.T, w *world) {
+		"retention is over": {func(p *snapshot.IdempotencyPolicy) { p.Lease, p.Wait, p.Retention = 1000, 0, 2000 }, func(t *testing.T, w *world) {
 			w.want(w.post("k", body), "201 executed")
 			eventually(t, "it is executed again", func() bool { return w.post("k", body).Header.Get("Idempotency-Status") == "executed" })
 		}},
@@ -325,7 +325,7 @@ func TestFaults(t *testing.T) {
 		}},
 		"500 with AtLeastOnce": {func(p *snapshot.IdempotencyPolicy) {
 			atLeastOnce(p)
-			p.Lease, p.Wait = 500, 0
+			p.Lease, p.Wait = 1000, 0
 		}, func(t *testing.T, w *world) {
 			w.answer(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 			w.want(w.post("k", body), "500 unknown")
