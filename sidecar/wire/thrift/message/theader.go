@@ -136,7 +136,12 @@ func (e *Envelope) theaderInfos(f *fields) error {
 
 // appendTHeader appends what the words count, without padding.
 func (e *Envelope) appendTHeader(dst []byte) ([]byte, bool) {
-	dst = append(dst, e.id)
+	id := e.id
+	if id == 0 && e.Protocol == Compact {
+		// A header that nobody has read: 2 is compact's id.
+		id = 2
+	}
+	dst = append(dst, id)
 	if e.Zlib {
 		dst = append(dst, 1, transformZlib)
 	} else {
