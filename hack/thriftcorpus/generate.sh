@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Writes sidecar/wire/thrift/message/testdata/written: the same messages by Apache
-# Thrift's libraries for Go, Python, Node and Java. Needs go, python3, npm, mvn, javac.
-# THeader's infos come in any order where a library keeps them in a map.
+# Thrift's libraries for Go, Python, Node and Java, and the headers of Kitex's. Needs
+# go, python3, npm, mvn, javac.
+# Infos of headers come in any order where a library keeps them in a map.
 set -euo pipefail
 cd "$(dirname "$0")"
 out=../../sidecar/wire/thrift/message/testdata/written
@@ -11,6 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$out"
 
 go run . >"$tmp/go.txt"
+go -C kitex run . >"$tmp/kitex.txt"
 
 python3 -m venv "$tmp/venv"
 "$tmp/venv/bin/pip" install -q thrift==0.25.0
@@ -24,4 +26,4 @@ mvn -q dependency:copy -Dartifact=org.slf4j:slf4j-api:1.7.36 -DoutputDirectory="
 javac -cp "$tmp/java/*" -d "$tmp/java" Corpus.java
 java -cp "$tmp/java/*:$tmp/java" Corpus >"$tmp/java.txt" 2>/dev/null
 
-mv "$tmp"/{go,python,node,java}.txt "$out/"
+mv "$tmp"/{go,kitex,python,node,java}.txt "$out/"

@@ -49,8 +49,9 @@ type conn struct {
 	// owed replies may still come, to calls which the client did not wait for.
 	after *socket.Conn
 	owed  int
-	// overtakes: the client has once gone on without a reply.
-	overtakes bool
+	// overtakes: a call has had no reply, and the next one has; pipelines: a call that the
+	// client did not wait for has had one, so it will come, however long it takes.
+	overtakes, pipelines bool
 	// up is the application's connection, for who ends the wait for it.
 	up atomic.Pointer[socket.Conn]
 }

@@ -24,9 +24,10 @@
 //
 // Some clients, Apache's for Go among them, do not mark oneway calls as such. Where a
 // client sends its next call while no byte of a reply has come, that is noticed within
-// a second, and within 20 ms from then on: the call counts as unanswered, the next goes
-// out on the same connection behind it, and should the reply come after all it is passed
-// on. A filter that knows the method (onewayMethods) saves the wait with Call.Oneway.
+// a second: the call counts as unanswered, the next goes out on the same connection
+// behind it, and should the reply come after all it is passed on. If it does, the client
+// pipelines, and is made to wait from then on; if the next reply comes first, 20 ms are
+// enough from then on. A filter that knows the method (onewayMethods) saves the wait with Call.Oneway.
 //
 // What cannot be read ends the connection: nobody knows where the next message begins.
 // A call whose head could be read gets a TApplicationException first.

@@ -201,7 +201,7 @@ func (t *txn) Read(p []byte) (int, error) {
 			return 0, t.s.ctx.Err()
 		case !t.until.IsZero() && !now.Before(t.until):
 			return 0, errNoReply
-		case !t.gone && !t.x.Record:
+		case !t.gone:
 			if err := t.lookAtClient(); err != nil {
 				return 0, err
 			}
@@ -219,18 +219,16 @@ func (t *txn) Read(p []byte) (int, error) {
 // lookAtClient says what the client has done while it waits for the application: it has
 // gone, or it goes on with another call although no byte of the reply has come.
 func (t *txn) lookAtClient() error {
-	if t.c.wait == nil {
-		return nil
+	state := socket.Quiet
+	if t.c.wait != nil {
+		state = t.c.wait.Look()
 	}
-	switch t.c.wait.Look() {
-	case socket.Gone:
+	switch {
+	case state == socket.Gone && !t.x.Record:
 		return errClientGone
-	case socket.Readable:
-		if t.out.len() == 0 && t.reply.size == 0 && t.call.done {
-			return errOvertaken
-		}
-	}
-	if t.in.len() > t.call.have && t.out.len() == 0 && t.reply.size == 0 {
+	case t.c.pipelines || t.out.len() > 0 || t.reply.size > 0:
+		return nil
+	case state == socket.Readable, t.in.len() > t.call.have:
 		return errOvertaken
 	}
 	return nil

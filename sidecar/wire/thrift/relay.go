@@ -25,7 +25,6 @@ func (t *txn) relay() exchange.Outcome {
 	}
 	if errors.Is(err, errOvertaken) {
 		t.c.owed++
-		t.c.overtakes = true
 		t.result = Unanswered
 		return exchange.SentNoReply
 	}
@@ -98,6 +97,7 @@ func (t *txn) readReply() (message.Result, error) {
 			}
 			continue
 		case err == nil:
+			t.c.overtakes = t.c.owed > 0
 			return r, nil
 		case !errors.Is(err, message.ErrShort), t.out.full():
 			t.s.cfg.Logger.Debug("a reply cannot be read", "upstream", t.c.target.Upstream, "error", err)
@@ -137,6 +137,7 @@ func (t *txn) passOwed() error {
 	f.end(&t.out)
 	f.size = 0
 	t.c.owed--
+	t.c.overtakes, t.c.pipelines = false, true
 	t.sent = 0
 	return nil
 }

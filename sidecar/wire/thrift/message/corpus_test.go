@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"weir.dev/weir/sidecar/wire/sniff"
 )
 
-// written is a message that one of Apache's libraries wrote (hack/thriftcorpus).
+// written is a message that one of Apache's libraries wrote, or Kitex's
+// (hack/thriftcorpus).
 type written struct {
 	library, says, transport, protocol string
 	bytes                              []byte
@@ -24,7 +27,8 @@ func (w *written) String() string {
 
 func (w *written) form() Form {
 	p := map[string]Protocol{"binary": Binary, "lax": BinaryLax, "compact": Compact, "json": JSON}[w.protocol]
-	t := map[string]Transport{"unframed": Unframed, "framed": Framed, "header": Header, "header-zlib": Header}[w.transport]
+	t := map[string]Transport{"unframed": Unframed, "framed": Framed, "header": Header, "header-zlib": Header,
+		"ttheader": TTHeader, "ttheader-framed": TTHeader}[w.transport]
 	return Form{t, p}
 }
 
@@ -32,7 +36,7 @@ func (w *written) form() Form {
 func corpus(t testing.TB) (all []written) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/written/*.txt")
-	if err != nil || len(files) != 4 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -100,6 +104,7 @@ func TestWritten(t *testing.T) {
 		"call-multiplexed": {Type: Call, Name: []byte("svc:Pay"), Seq: -2},
 		"call-empty":       {Type: Call, Name: []byte("ping")},
 		"oneway":           {Type: Oneway, Name: []byte("Note"), Seq: 2147483647},
+		"kitex oneway":     {Type: Oneway, Name: []byte("Pay"), Seq: 7},
 		"reply":            {Type: Reply, Name: []byte("Pay"), Seq: 7},
 		"reply-void":       {Type: Reply, Name: []byte("Pay"), Seq: 300},
 		"reply-declared":   {Type: Reply, Name: []byte("Pay"), Seq: 7},
@@ -114,8 +119,19 @@ func TestWritten(t *testing.T) {
 			f := w.form()
 			o := open(t, f, w.bytes)
 			want := heads[w.says]
+			if w.library == "kitex" && w.says == "oneway" {
+				want = heads["kitex oneway"]
+			}
 			if o.head.Type != want.Type || string(o.head.Name) != string(want.Name) || o.head.Seq != want.Seq || o.head.Protocol != f.Protocol {
 				t.Errorf("got %+v, want %+v", o.head, want)
+			}
+			if f.Transport == TTHeader {
+				if service, n := o.envelope.Number(InfoFromService); string(service) != "checkout" || n != 1 || string(o.envelope.token) != "secret" {
+					t.Errorf("who calls: %q, %d of them; token %q", service, n, o.envelope.token)
+				}
+				if key, n := o.envelope.Get("idempotency-key"); string(key) != "k-1" || n != 1 || len(o.envelope.Infos) != 5 {
+					t.Errorf("idempotency-key: %q, %d of them", key, n)
+				}
 			}
 			if f.Transport == Header {
 				key, n := o.envelope.Get("idempotency-key")
@@ -141,10 +157,28 @@ func TestWritten(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", got, err, o.message)
 			}
 			size := len(w.bytes) - o.envelope.Message
-			if b, ok := AppendEnvelope(nil, &o.envelope, size); !ok || string(b) != string(w.bytes[:o.envelope.Message]) {
+			// Kitex writes its infos in the order of what comes first.
+			if b, ok := AppendEnvelope(nil, &o.envelope, size); !ok || len(b) != o.envelope.Message ||
+				w.library != "kitex" && string(b) != string(w.bytes[:o.envelope.Message]) {
 				t.Errorf("got %x, want %x", b, w.bytes[:o.envelope.Message])
 			}
 		})
+	}
+}
+
+// TestWrittenForms: package sniff knows each call by its first bytes.
+func TestWrittenForms(t *testing.T) {
+	for _, w := range corpus(t) {
+		want := w.form()
+		if want.Transport.Headers() {
+			want.Protocol = 0
+		}
+		if got, ok := FormOf(sniff.Classify(w.bytes)); got != want || !ok {
+			t.Errorf("%v: got %v, want %v", &w, got, want)
+		}
+		if got := sniff.Classify(w.bytes[:min(len(w.bytes), sniff.MaxBytes)]); !got.Thrift() {
+			t.Errorf("%v: its beginning is %v", &w, got)
+		}
 	}
 }
 
@@ -160,7 +194,7 @@ func TestWrittenFields(t *testing.T) {
 	}
 	missing := [][]int16{{7}, {10}, {11}, {12}, {13}, {13, 2}, {13, 1, 1}, {41}, {}, {0}, {13, 3, 1, 1}}
 	for _, w := range corpus(t) {
-		if w.says != "call" && w.says != "call-multiplexed" {
+		if w.says != "call" && w.says != "call-multiplexed" || w.library == "kitex" {
 			continue
 		}
 		o := open(t, w.form(), w.bytes)
@@ -195,7 +229,7 @@ func TestWrittenDigests(t *testing.T) {
 	var d Digester
 	seen := map[[DigestSize]byte]map[string]bool{}
 	for _, w := range corpus(t) {
-		if !strings.HasPrefix(w.says, "call") {
+		if !strings.HasPrefix(w.says, "call") || w.library == "kitex" {
 			continue
 		}
 		o := open(t, w.form(), w.bytes)

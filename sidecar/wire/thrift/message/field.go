@@ -121,6 +121,24 @@ func (w *walker) head(prior int16) (k kind, id int16, on bool, err error) {
 
 // pass moves behind a value of k that lies at depth.
 func (w *walker) pass(k kind, depth int) error {
+	size := int64(k.fixed(w.p))
+	if k == text && w.p != JSON {
+		n, used, err := length(w.p, w.b[w.at:])
+		if err != nil {
+			return err
+		}
+		size = n + int64(used)
+		if n < 0 || size > MaxFrame {
+			return Malformed("a length of more than there is")
+		}
+	}
+	if size > 0 && w.p != JSON {
+		if size > int64(len(w.b)-w.at) {
+			return ErrShort
+		}
+		w.at += int(size)
+		return nil
+	}
 	w.skip.value(w.p, k, depth, MaxFrame)
 	n, err := w.skip.Scan(w.b[w.at:])
 	if err != nil {

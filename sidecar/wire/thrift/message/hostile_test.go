@@ -198,7 +198,7 @@ func TestShort(t *testing.T) {
 // TestPartial: a field is found in what has come of a struct in a struct.
 func TestPartial(t *testing.T) {
 	for _, w := range corpus(t) {
-		if w.says != "call" {
+		if w.says != "call" || w.library == "kitex" {
 			continue
 		}
 		o := open(t, w.form(), w.bytes)
