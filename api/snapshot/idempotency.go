@@ -17,6 +17,8 @@ const (
 	MaxRecordedResponse = 4 << 20
 	// MaxIdempotencyKey bounds a key in bytes.
 	MaxIdempotencyKey = 1024
+	// MinLease is what can be renewed in time through a network.
+	MinLease = 100 * time.Millisecond
 	// MaxRetention is a leap year.
 	MaxRetention = 366 * 24 * time.Hour
 	// MaxUpstream bounds how long an answer is awaited, in time and late.
@@ -55,7 +57,7 @@ func validateIdempotency(p *IdempotencyPolicy, stores []string) error {
 		{"max_request_bytes", p.GetMaxRequestBytes(), 1, MaxRecordedRequest},
 		{"max_response_bytes", p.GetMaxResponseBytes(), 1, MaxRecordedResponse},
 		{"retention", p.GetRetention(), 1, uint64(MaxRetention.Milliseconds())},
-		{"lease", p.GetLease(), 1, max(1, p.GetRetention()) - 1},
+		{"lease", p.GetLease(), uint64(MinLease.Milliseconds()), max(1, p.GetRetention()) - 1},
 		{"upstream_timeout", p.GetUpstreamTimeout(), 1, uint64(MaxUpstream.Milliseconds())},
 		{"late_window", p.GetLateWindow(), 0, uint64(MaxUpstream.Milliseconds())},
 		{"wait", p.GetWait(), 0, p.GetUpstreamTimeout()},

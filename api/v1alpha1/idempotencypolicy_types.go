@@ -279,6 +279,7 @@ const (
 )
 
 // InFlight says how duplicates wait for the first.
+// +kubebuilder:validation:XValidation:rule="duration(self.lease) >= duration('100ms')",fieldPath=".lease",message="A lease is renewed three times before it ends, through the network: make it 100ms at the least."
 type InFlight struct {
 	// lease after which a first request that shows no life is taken for lost.
 	// +optional

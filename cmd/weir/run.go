@@ -24,6 +24,7 @@ import (
 	"weir.dev/weir/controllers/config"
 	"weir.dev/weir/controllers/jwks"
 	"weir.dev/weir/sidecar/admin"
+	"weir.dev/weir/sidecar/nskey"
 	"weir.dev/weir/sidecar/rls"
 )
 
@@ -34,6 +35,8 @@ type runFlags struct {
 	replicas  uint32
 	admin     string
 	rls       string
+	secret    string
+	data      string
 	telemetry telemetryFlags
 	jwt       []string
 }
@@ -53,6 +56,12 @@ Redis are one system: a policy's counters are found by its namespace and name.
 --replicas says how many such processes there are, for failurePolicy
 LocalFallback.
 
+Idempotency records are kept in the same place, under a key of --secret-file. Without
+the file the key is one that everybody knows, which is good for trials. With --redis
+and --data-dir, what was in flight when this process was killed is settled by the next
+one that is started with the same folder. Secrets for encryption are read from the
+files: kind Secret, labelled weir.dev/use: "true".
+
 With --rls it answers Envoy's rate limit protocol too, in domains such as
 NAMESPACE/SERVICE/PORT. Then there may be no listener: the domains are those of
 the Services that the policies name.`,
@@ -71,6 +80,8 @@ the Services that the policies name.`,
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
 	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")
 	c.Flags().StringVar(&f.rls, "rls", "", "HOST:PORT for gateways that speak Envoy's rate limit protocol, such as 127.0.0.1:8081 (default: none)")
+	c.Flags().StringVar(&f.secret, "secret-file", "", "file with the key that idempotency records are kept under, 32 bytes at the least (default: one that everybody knows, for trials)")
+	c.Flags().StringVar(&f.data, "data-dir", "", "with --redis: folder for notes on requests in flight (default: none)")
 	jwtProviderFlag(c, &f.jwt)
 	f.telemetry.register(c)
 	return c
@@ -95,10 +106,13 @@ type running struct {
 	// policies name, and nothing listens.
 	gateways *rls.Service
 	implied  bool
+	// secret is the file of the key; warned: that there is none has been said.
+	secret string
+	warned bool
 }
 
 func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io.Reader, out io.Writer) error {
-	r := &running{out: term.New(out), replicas: f.replicas, telemetry: telemetry}
+	r := &running{out: term.New(out), replicas: f.replicas, telemetry: telemetry, secret: f.secret}
 	var err error
 	if r.files, err = local.NewFiles(f.files); err != nil {
 		return err
@@ -116,11 +130,14 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 	if r.jwt, err = local.ParseJWT(ctx, f.jwt, jwks.NewClient()); err != nil {
 		return err
 	}
-	if f.replicas == 0 {
+	switch {
+	case f.replicas == 0:
 		return errors.New("--replicas is 1 at least: this process counts too")
+	case f.data != "" && f.redis == "":
+		return errors.New("--data-dir goes with --redis: without it records are in this process's memory, and after its end there is nothing to settle")
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))
-	r.plane = plane.New(log, out, version)
+	r.plane = plane.New(log, out, version, f.data)
 	defer r.plane.Close(10 * time.Second)
 	if f.rls != "" {
 		r.gateways = rls.New(rls.Options{Log: log, Metrics: r.plane.Metrics})
@@ -176,7 +193,11 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if r.implied {
 		r.listeners = local.Implied(policies)
 	}
-	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry, JWT: r.jwt})
+	key, err := nskey.Local(r.secret, local.ClusterID, policies.Namespace)
+	if err != nil {
+		return fmt.Errorf("--secret-file: %w", err)
+	}
+	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry, JWT: r.jwt, Key: key})
 	if err != nil {
 		return err
 	}
@@ -189,7 +210,7 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 			return err
 		}
 	}
-	if err := r.plane.Apply(result.Snapshot, r.redis.Secrets, peers); err != nil {
+	if err := r.plane.Apply(result.Snapshot, r.secrets(result), peers); err != nil {
 		return err
 	}
 	if r.gateways != nil {
@@ -201,6 +222,10 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	}
 	printSkipped(r.out, policies)
 	printVerdicts(r.out, result.Verdicts)
+	if result.Secrets != nil && r.secret == "" && !r.warned {
+		r.warned = true
+		r.out.Printf("%s Idempotency records are kept under a key that everybody knows, which is good for trials: give one with --secret-file.\n", r.out.Warn("!"))
+	}
 	if len(result.Verdicts) == 0 {
 		r.out.Printf("The files hold no policy: everything passes.\n")
 	}
@@ -211,6 +236,16 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// secrets are the store's and what the policies need.
+func (r *running) secrets(result local.Result) *stream.Secrets {
+	if result.Secrets == nil {
+		return r.redis.Secrets
+	}
+	out := &stream.Secrets{NamespaceKey: result.Secrets.GetNamespaceKey(), Keys: result.Secrets.GetKeys()}
+	out.Stores = r.redis.Secrets.GetStores()
+	return out
 }
 
 func listenerNames(all []local.Listener) string {

@@ -306,7 +306,7 @@ func (f *whyFlags) addPods(ctx context.Context, cluster *kube.Cluster, live *kub
 		}
 	}
 	for _, p := range w.Pods {
-		g := kube.Acked(states, p.UID, policy)
+		g := kube.Acked(states, p.UID, snapshot.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: policy})
 		answer.Pods = append(answer.Pods, why.Pod{Name: p.Name, Generation: g, Current: g == generation && g > 0})
 	}
 }

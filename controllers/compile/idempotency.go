@@ -137,8 +137,10 @@ func (b *builder) idempotencyTimes(out *snapshot.IdempotencyPolicy, s *v1alpha1.
 	out.LateWindow = term(b, "upstream.lateWindow", cmp.Or(s.Upstream.LateWindow, "60s"), snapshot.MaxUpstream)
 	switch {
 	case len(b.errs) > 0:
-	case out.Lease == 0 || out.UpstreamTimeout == 0:
-		b.invalid("inFlight", "A lease and upstream.timeout are longer than 0s: lengthen them.")
+	case out.Lease < uint64(snapshot.MinLease.Milliseconds()):
+		b.invalid("inFlight.lease", "A lease is renewed three times before it ends, through the network: make it 100ms at the least.")
+	case out.UpstreamTimeout == 0:
+		b.invalid("upstream.timeout", "This duration must be longer than 0s.")
 	case out.Retention <= out.Lease:
 		b.invalid("retention", "A record must outlive the lease of its request: make retention longer than inFlight.lease.")
 	case out.Retention <= out.UpstreamTimeout+out.LateWindow:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/cmd/weir/internal/finding"
@@ -27,36 +28,51 @@ func (c *Cluster) CheckConfiguration(ctx context.Context) ([]finding.Finding, er
 	if err != nil || !known {
 		return nil, err
 	}
-	var policies v1alpha1.RateLimitPolicyList
-	if err := c.List(ctx, &policies); err != nil {
-		if apierrors.IsForbidden(err) {
-			return checkConfig(cfg, nil), nil
+	var limits v1alpha1.RateLimitPolicyList
+	var idempotency v1alpha1.IdempotencyPolicyList
+	for _, l := range []client.ObjectList{&limits, &idempotency} {
+		if err := c.List(ctx, l); err != nil {
+			if apierrors.IsForbidden(err) {
+				return checkConfig(cfg, nil, nil), nil
+			}
+			return nil, err
 		}
-		return nil, err
 	}
-	return checkConfig(cfg, policies.Items), nil
+	return checkConfig(cfg, limits.Items, idempotency.Items), nil
 }
 
-func checkConfig(cfg config.Config, policies []v1alpha1.RateLimitPolicy) []finding.Finding {
+func checkConfig(cfg config.Config, limits []v1alpha1.RateLimitPolicy, idempotency []v1alpha1.IdempotencyPolicy) []finding.Finding {
 	var all []finding.Finding
 	if cfg.DevBackends.Enabled {
 		all = append(all, finding.New(finding.DevBackendsEnabled, "configuration", "devBackends.enabled is true."))
 	}
-	users := map[string][]string{}
-	for i := range policies {
-		p := &policies[i]
-		store := string(p.Spec.StoreRef.Name)
+	users, recorded := map[string][]string{}, map[string]bool{}
+	uses := func(ref v1alpha1.StoreRef, ns string) string {
+		store := string(ref.Name)
 		s, known := cfg.Store(store)
-		if !known || s.NamespaceCredentials[p.Namespace] != "" || slices.Contains(users[store], p.Namespace) {
-			continue
+		if !known || s.NamespaceCredentials[ns] != "" {
+			return ""
 		}
-		users[store] = append(users[store], p.Namespace)
+		if !slices.Contains(users[store], ns) {
+			users[store] = append(users[store], ns)
+		}
+		return store
+	}
+	for i := range limits {
+		uses(limits[i].Spec.StoreRef, limits[i].Namespace)
+	}
+	for i := range idempotency {
+		recorded[uses(idempotency[i].Spec.StoreRef, idempotency[i].Namespace)] = true
 	}
 	for _, s := range cfg.Stores {
 		if n := users[s.Name]; len(n) > 1 {
 			slices.Sort(n)
+			can := "change the counters of the others"
+			if recorded[s.Name] {
+				can += ", and read and remove the answers that they have recorded"
+			}
 			all = append(all, finding.New(finding.NamespacesTrust, "store/"+s.Name,
-				"The namespaces %s use this store with the same credentials: a sidecar of one can change the counters of the others.", strings.Join(n, ", ")))
+				"The namespaces %s use this store with the same credentials: a sidecar of one can %s.", strings.Join(n, ", "), can))
 		}
 	}
 	return all

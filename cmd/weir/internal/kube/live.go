@@ -27,10 +27,11 @@ type Live struct {
 }
 
 // Compile reads the policies, Services and pods of the namespace, and runs the
-// operator's compiler over them. Credentials of stores are not read.
+// operator's compiler over them. Credentials of stores and other Secrets are not read:
+// those that policies name are taken to be as they should be.
 func (c *Cluster) Compile(ctx context.Context) (Live, error) {
 	var out Live
-	in := compile.Input{Cluster: "live", Namespace: c.Namespace, Credentials: map[string]string{}}
+	in := compile.Input{Cluster: "live", Namespace: c.Namespace, NamespaceKey: "unread", Credentials: map[string]string{}}
 	var err error
 	if in.RateLimitPolicies, in.IdempotencyPolicies, in.CallbackRoutes, err = c.Policies(ctx); err != nil {
 		return out, err
@@ -44,6 +45,15 @@ func (c *Cluster) Compile(ctx context.Context) (Live, error) {
 	}
 	in.Services, in.Pods = services.Items, pods.Items
 	in.RateLimitPolicies = slices.DeleteFunc(in.RateLimitPolicies, func(p v1alpha1.RateLimitPolicy) bool { return p.DeletionTimestamp != nil })
+	in.IdempotencyPolicies = slices.DeleteFunc(in.IdempotencyPolicies, func(p v1alpha1.IdempotencyPolicy) bool { return p.DeletionTimestamp != nil })
+	in.Secrets = map[string]compile.Secret{}
+	for _, ref := range compile.SecretRefs(in.IdempotencyPolicies) {
+		name, key, _ := compile.KeyMembers(ref)
+		if in.Secrets[name].Bytes == nil {
+			in.Secrets[name] = compile.Secret{Labelled: true, Version: "unread", Bytes: map[string]int{}}
+		}
+		in.Secrets[name].Bytes[key] = 32
+	}
 	var known bool
 	if in.Config, known, err = c.configuration(ctx); err != nil {
 		return out, err
@@ -52,7 +62,7 @@ func (c *Cluster) Compile(ctx context.Context) (Live, error) {
 		out.Notes = append(out.Notes, fmt.Sprintf("The operator's configuration (ConfigMap %s/%s) is not there or may not be read: "+
 			"trusted proxies and identity headers are those of annotations only.", c.System, configMapName))
 		in.Config = config.Default()
-		in.Config.Stores = storesOf(in.RateLimitPolicies)
+		in.Config.Stores = storesOf(in.RateLimitPolicies, in.IdempotencyPolicies)
 	}
 	for i := range c.JWTProviders {
 		if _, ok := in.Config.JWTProvider(c.JWTProviders[i].Name); !ok {
@@ -92,10 +102,13 @@ func (c *Cluster) configuration(ctx context.Context) (cfg config.Config, known b
 }
 
 // storesOf stand for the stores that policies name.
-func storesOf(policies []v1alpha1.RateLimitPolicy) []config.Store {
+func storesOf(limits []v1alpha1.RateLimitPolicy, idempotency []v1alpha1.IdempotencyPolicy) []config.Store {
 	names := []string{"default"}
-	for i := range policies {
-		names = append(names, string(policies[i].Spec.StoreRef.Name))
+	for i := range limits {
+		names = append(names, string(limits[i].Spec.StoreRef.Name))
+	}
+	for i := range idempotency {
+		names = append(names, string(idempotency[i].Spec.StoreRef.Name))
 	}
 	slices.Sort(names)
 	var out []config.Store
@@ -153,7 +166,7 @@ func ready(w *compile.Workload) (n int) {
 func portsOf(s *snapshot.Snapshot, service string) []string {
 	var out []string
 	for _, p := range s.GetPorts() {
-		if p.GetRateLimitPolicy() == "" {
+		if len(snapshot.Governing(p)) == 0 {
 			continue
 		}
 		// Names are sorted: digits before letters, so the last of a Service's is the name.
@@ -171,14 +184,14 @@ func portsOf(s *snapshot.Snapshot, service string) []string {
 	return out
 }
 
-// Acked is the generation of a RateLimitPolicy that a pod has acked, 0: none.
-func Acked(states []*stream.PodState, uid, policy string) int64 {
+// Acked is the generation of a policy that a pod has acked, 0: none.
+func Acked(states []*stream.PodState, uid string, policy snapshot.PolicyID) int64 {
 	for _, s := range states {
 		if s.GetUid() != uid {
 			continue
 		}
 		for _, a := range s.GetAcked() {
-			if a.GetPolicy() == v1alpha1.KindRateLimitPolicy+"/"+policy {
+			if a.GetPolicy() == policy.String() {
 				return a.GetGeneration()
 			}
 		}

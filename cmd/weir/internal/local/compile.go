@@ -3,11 +3,13 @@
 package local
 
 import (
+	"cmp"
 	"sort"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/compile"
 	"weir.dev/weir/controllers/config"
@@ -24,12 +26,16 @@ type Settings struct {
 	Telemetry config.Telemetry
 	// JWT is the providers of tokens.
 	JWT JWT
+	// Key is the namespace's; nil where nothing is served, and its version does not matter.
+	Key *stream.NamespaceKey
 }
 
 // Result is what the operator would make of the files.
 type Result struct {
 	Snapshot *snapshot.Snapshot
 	Verdicts []Verdict
+	// Secrets are the keys that the snapshot names, with Settings.Key; nil: none.
+	Secrets *stream.Secrets
 }
 
 // Verdict is what a policy's status would say.
@@ -56,6 +62,7 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 		Cluster: ClusterID, Namespace: p.Namespace, Config: cfg,
 		Services: cluster.Services, Pods: []corev1.Pod{cluster.Pod},
 		Credentials: map[string]string{}, JWTKeys: s.JWT.Keys,
+		NamespaceKey: cmp.Or(s.Key.GetVersion(), "local"), Secrets: map[string]compile.Secret{},
 	}
 	if s.Redis != nil && s.Redis.Credentials.Secret != "" {
 		in.Credentials[storeName] = s.Redis.Credentials.Secret
@@ -68,6 +75,8 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 			in.IdempotencyPolicies = append(in.IdempotencyPolicies, *o)
 		case *v1alpha1.CallbackRoute:
 			in.CallbackRoutes = append(in.CallbackRoutes, *o)
+		case *corev1.Secret:
+			in.Secrets[o.Name] = known(o)
 		}
 	}
 	out := compile.Compile(in)
@@ -75,6 +84,7 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 	if len(out.Workloads) == 1 {
 		r.Snapshot = out.Workloads[0].Snapshot
 	}
+	r.Secrets = secretsOf(r.Snapshot, s.Key, in.IdempotencyPolicies, p)
 	for i := range out.Verdicts {
 		v := &out.Verdicts[i]
 		r.Verdicts = append(r.Verdicts, Verdict{

@@ -60,7 +60,7 @@ func TestTheEngineTakesWhatTheCompilerAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New(slog.New(slog.DiscardHandler), io.Discard, "test")
+	p := New(slog.New(slog.DiscardHandler), io.Discard, "test", "")
 	defer p.Close(time.Second)
 	rapid.Check(t, func(t *rapid.T) {
 		text := "apiVersion: weir.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n" +

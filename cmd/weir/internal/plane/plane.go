@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,8 +45,9 @@ type Plane struct {
 }
 
 // New makes a plane without listeners and policies. Where a snapshot asks for an
-// access log, its lines go to out.
-func New(log *slog.Logger, out io.Writer, version string) *Plane {
+// access log, its lines go to out. notes is a folder for notes on requests in flight;
+// empty: none are kept.
+func New(log *slog.Logger, out io.Writer, version, notes string) *Plane {
 	redis.LogTo(log)
 	p := &Plane{Metrics: admin.NewMetrics(), log: log}
 	p.telemetry = telemetry.New(telemetry.Options{
@@ -55,6 +57,8 @@ func New(log *slog.Logger, out io.Writer, version string) *Plane {
 	p.Engine = engine.New(engine.Options{
 		Metrics:  admin.NewStoreLog(p.Metrics, log),
 		Observer: p.telemetry.Observer,
+		Notes:    notes,
+		Log:      log,
 		Applied:  func(s engine.Proxy) { p.server.Configure(wire.Settings(s)) },
 	})
 	p.server = wire.New(wire.Config{Ports: p.Engine, HTTP2: h2c.New, Logger: log, Metrics: p.Metrics.Wire(nil)})
@@ -68,6 +72,9 @@ func (p *Plane) Apply(s *snapshot.Snapshot, secrets *stream.Secrets, peers map[s
 		if err := p.Engine.SetSecrets(secrets); err != nil {
 			return err
 		}
+	}
+	if _, lacking := stream.Cut(s, engine.Features()); len(lacking) > 0 {
+		return fmt.Errorf("this version does not enforce %s", strings.Join(lacking, ", "))
 	}
 	if err := p.Engine.Apply(s); err != nil {
 		return err

@@ -21,7 +21,7 @@ func TestAccessLog(t *testing.T) {
 	app := httptest.NewServer(http.NotFoundHandler())
 	defer app.Close()
 	var out bytes.Buffer
-	p := New(slog.New(slog.DiscardHandler), &out, "test")
+	p := New(slog.New(slog.DiscardHandler), &out, "test", "")
 	closed := false
 	end := func() {
 		if !closed {

@@ -46,7 +46,7 @@ func Open(ctx context.Context) (*Shop, error) {
 	s := &Shop{
 		Upstream: l.Addr().String(),
 		upstream: &http.Server{Handler: http.HandlerFunc(payment), ReadHeaderTimeout: 5 * time.Second},
-		plane:    plane.New(slog.New(slog.DiscardHandler), io.Discard, "tour"),
+		plane:    plane.New(slog.New(slog.DiscardHandler), io.Discard, "tour", ""),
 	}
 	go func() { _ = s.upstream.Serve(l) }()
 	if s.dir, err = os.MkdirTemp("", "weir-demo-"); err == nil {
