@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"weir.dev/weir/sidecar/exchange"
 )
@@ -69,6 +70,9 @@ func badRequest(place string, err error) *Refusal {
 	}
 	if errors.As(err, &v) && !v.whole && v.where != "" {
 		return refuse(http.StatusBadRequest, ProblemRequest, "Invalid Request", "In "+place+", "+v.where+" "+v.what+".")
+	}
+	if v != nil && !v.whole {
+		return refuse(http.StatusBadRequest, ProblemRequest, "Invalid Request", strings.ToUpper(place[:1])+place[1:]+" "+v.what+".")
 	}
 	return refuse(http.StatusBadRequest, ProblemRequest, "Invalid Request", "In "+place+", "+err.Error()+".")
 }

@@ -144,11 +144,11 @@ func inPlace(p place, err error) error {
 	what := "the body"
 	switch p.kind {
 	case snapshot.TranscodingPlace_KIND_PATH:
-		what = "the path, parameter " + p.name
+		what = "parameter " + p.name + " of the path"
 	case snapshot.TranscodingPlace_KIND_QUERY:
-		what = "the query, parameter " + p.name
+		what = "parameter " + p.name + " of the query"
 	case snapshot.TranscodingPlace_KIND_HEADER:
-		what = "the header, field " + p.name
+		what = "header " + p.name
 	case snapshot.TranscodingPlace_KIND_COOKIE:
 		what = "cookie " + p.name
 	}
