@@ -3,7 +3,6 @@
 package thrift
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -40,46 +39,37 @@ func newWitness() *witness {
 // got, a connection each.
 func pipe(t testing.TB, f exchange.Filter, sent []byte) (got [][]byte) {
 	t.Helper()
+	var apps sync.WaitGroup
 	var mu sync.Mutex
-	app := rawApp(t, func(c *net.TCPConn, br *bufio.Reader) {
-		var b []byte
-		buf := make([]byte, 4096)
-		for {
-			n, err := br.Read(buf)
-			b = append(b, buf[:n]...)
-			if err != nil {
-				break
-			}
-		}
-		mu.Lock()
-		got = append(got, b)
-		mu.Unlock()
+	s := New(Config{
+		Ports: chainPorts(f), Logger: slog.New(slog.DiscardHandler),
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			apps.Go(func() {
+				b, _ := io.ReadAll(far)
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, b)
+			})
+			return near, nil
+		},
 	})
-	s := New(Config{Ports: chainPorts(f), Logger: slog.New(slog.DiscardHandler), Timeouts: Timeouts{Sniff: time.Second, Head: time.Second, Stall: time.Second}})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c, err := ln.Accept()
-		if err == nil {
-			s.ServeConn(c, http.Target{Port: testPort, Upstream: app})
-		}
-	}()
-	c := dialRaw(t, ln.Addr().String())
-	_, _ = c.Write(sent)
-	_ = c.CloseWrite()
-	_, _ = io.Copy(io.Discard, c)
-	_ = c.Close()
-	<-done
-	_ = ln.Close()
+	near, far := net.Pipe()
+	var client sync.WaitGroup
+	client.Go(func() {
+		_, _ = far.Write(sent)
+		_ = far.SetReadDeadline(time.Now()) // What it is answered does not matter.
+	})
+	client.Go(func() {
+		_, _ = io.Copy(io.Discard, far)
+		_ = far.Close()
+	})
+	s.ServeConn(near, http.Target{Port: testPort, Upstream: "app:1"})
+	client.Wait()
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
+	apps.Wait()
 	return got
 }
 
