@@ -144,7 +144,7 @@ func TestCheckFiles(t *testing.T) {
 		want finding.Code
 	}{
 		"malformed":   {strings.Replace(withLimit(5), "limit: 5", "limit: five", 1), finding.MalformedPolicy},
-		"unsupported": {strings.Replace(withLimit(5), "window: 3600s", "window: 3600s, replays: Free", 1), finding.NotAccepted},
+		"unsupported": {strings.Replace(withLimit(5), "header: X-Client-Id", "thriftField: \"1\"", 1), finding.NotAccepted},
 		"warned":      {withLimit(5), finding.AcceptedButWarned},
 		"no policy":   {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", finding.NothingToCheck},
 	} {

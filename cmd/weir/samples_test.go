@@ -57,14 +57,38 @@ func TestSamplesServe(t *testing.T) {
 	}
 }
 
+// So does the one of IdempotencyPolicy.
+func TestSampleOfIdempotencyServes(t *testing.T) {
+	out, _, err := execute(t, "", "compile", "-f", "../../config/samples/idempotencypolicy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s snapshot.Snapshot
+	if err := protojson.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatal(err)
+	}
+	if err := snapshot.Validate(&s); err != nil {
+		t.Error(err)
+	}
+	e := engine.New(engine.Options{})
+	defer e.Close()
+	if err := e.Apply(&s); err != nil {
+		t.Error(err)
+	}
+	if len(s.GetPorts()) != 1 || s.GetPorts()[0].GetIdempotencyPolicy() != "payments" {
+		t.Errorf("it governs nothing: %v", s.GetPorts())
+	}
+}
+
 // `weir run` serves each of them.
 func TestSamplesRun(t *testing.T) {
 	for _, c := range []struct{ file, name string }{
 		{"ratelimitpolicy", "payments/http"}, {"ratelimitpolicy-algorithms", "payments/http"}, {"ratelimitpolicy-grpc", "ledger/grpc"},
+		{"idempotencypolicy", "payments/http"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			run := startListener(t, c.name, "127.0.0.1:9", "-f", "../../config/samples/"+c.file+".yaml")
-			if said := strings.Join(run.said, "\n"); !strings.Contains(said, "accepted RateLimitPolicy") || strings.Contains(said, "refused") {
+			if said := strings.Join(run.said, "\n"); !strings.Contains(said, "accepted ") || strings.Contains(said, "refused") {
 				t.Errorf("it says:\n%s", said)
 			}
 		})
