@@ -137,13 +137,11 @@ func (c *conn) awaitReadable() bool {
 	return c.wait == nil || c.wait.Wait()
 }
 
-// clientGone reports whether the client has closed or reset the connection.
-func (c *conn) clientGone() bool { return c.wait != nil && c.wait.Look() == socket.Gone }
-
 // extendDeadlines moves the deadlines of reading and writing, at most once a quarter of
 // the shorter.
 func (c *conn) extendDeadlines(now time.Time) {
-	idle, stall := c.s.cfg.Timeouts.Idle, c.s.cfg.Timeouts.Stall
+	set := c.s.settings.Load()
+	idle, stall := set.Idle, set.Stall
 	if now.Sub(c.deadlines) < min(idle, stall)/4 {
 		return
 	}

@@ -160,7 +160,7 @@ func (t *txn) poll() time.Duration {
 
 // write writes more of the call. The application may take its time, but not for ever.
 func (t *txn) write(b []byte) error {
-	if stall := t.s.cfg.Timeouts.Stall; time.Until(t.writing) < stall/2 {
+	if stall := t.s.settings.Load().Stall; time.Until(t.writing) < stall/2 {
 		t.writing = time.Now().Add(stall)
 		_ = t.up.SetWriteDeadline(t.writing)
 	}
@@ -207,7 +207,7 @@ func (t *txn) Read(p []byte) (int, error) {
 			}
 		}
 		// A stall is counted from when there is something to write.
-		_ = t.c.nc.SetWriteDeadline(now.Add(t.s.cfg.Timeouts.Stall))
+		_ = t.c.nc.SetWriteDeadline(now.Add(t.s.settings.Load().Stall))
 		t.up.Tick = now.Add(t.poll())
 		if !t.until.IsZero() && t.until.Before(t.up.Tick) {
 			t.up.Tick = t.until

@@ -254,7 +254,7 @@ func (t *txn) hold(n int64) bool {
 
 // stall gives the client some more time for the rest of its message.
 func (t *txn) stall() {
-	stall := t.s.cfg.Timeouts.Stall
+	stall := t.s.settings.Load().Stall
 	if now := time.Now(); now.Sub(t.waits) > stall/4 {
 		t.waits = now
 		_ = t.c.nc.SetReadDeadline(now.Add(stall))

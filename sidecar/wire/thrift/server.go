@@ -20,6 +20,7 @@ type Server struct {
 	chunks   sync.Pool
 	buffered atomic.Int64
 	draining atomic.Bool
+	settings atomic.Pointer[http.Settings]
 
 	// ctx ends when Shutdown gives up waiting, or has ended.
 	ctx    context.Context
@@ -41,10 +42,22 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg.setDefaults()
 	s := &Server{cfg: cfg, conns: map[*conn]struct{}{}, pools: map[string]*socket.Pool{}, empty: make(chan struct{})}
+	s.Configure(http.Settings{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.txns.New = func() any { return newTxn(s) }
 	s.chunks.New = func() any { return new([chunkSize]byte) }
 	return s
+}
+
+// Configure changes the settings, at any time, from any goroutine; zero means what Config
+// says. HeadBytes does not count here. Connections and calls that are under way take them
+// up with their next step.
+func (s *Server) Configure(set http.Settings) {
+	orInt(&set.MaxConns, s.cfg.MaxConns)
+	orDuration(&set.Idle, s.cfg.Timeouts.Idle)
+	orDuration(&set.Stall, s.cfg.Timeouts.Stall)
+	orDuration(&set.Connect, s.cfg.Timeouts.Connect)
+	s.settings.Store(&set)
 }
 
 // ServeConn serves c until it ends and closes it.
@@ -67,7 +80,7 @@ func (s *Server) ServeConn(nc net.Conn, target http.Target) {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.cfg.MaxConns {
+	if s.closed || len(s.conns) >= s.settings.Load().MaxConns {
 		return false
 	}
 	s.conns[c] = struct{}{}
@@ -189,7 +202,7 @@ func (s *Server) pool(address string) *socket.Pool {
 }
 
 func (s *Server) dial(address string) (*socket.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeouts.Connect)
+	ctx, cancel := context.WithTimeout(s.ctx, s.settings.Load().Connect)
 	defer cancel()
 	nc, err := s.cfg.Dial(ctx, "tcp", address)
 	if err != nil {
