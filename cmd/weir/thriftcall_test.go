@@ -91,7 +91,6 @@ func serveThrift(t *testing.T, p thrift.TProcessor, transport, protocol string) 
 		tf, pf = thrift.NewTTransportFactory(), thrift.NewTHeaderProtocolFactoryConf(conf)
 	}
 	server := thrift.NewTSimpleServer4(p, socket, tf, pf)
-	server.SetLogger(func(string) {})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

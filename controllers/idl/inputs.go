@@ -180,7 +180,7 @@ func (c *compiler) check(r *route, f *flatField, places []*snapshot.TranscodingP
 func token68(name string) bool {
 	for i := range len(name) {
 		c := name[i]
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		if letter := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'; !letter && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}
@@ -202,7 +202,7 @@ func (c *compiler) outputs(m *method) []*snapshot.TranscodingOutput {
 			if p.Name == "" {
 				p.Name = f.parsed.Name
 			}
-			ok := true
+			var ok bool
 			switch a.Key {
 			case "api.header":
 				p.Kind, ok = inHeader, f.typ.scalar() && token68(p.Name)

@@ -257,7 +257,7 @@ func tokens(text string) []token {
 	for i := 0; i < len(text); {
 		c := text[i]
 		at := position{line, i - start + 1}
-		n := 1
+		var n int
 		switch {
 		case c == '\n':
 			line, start = line+1, i+1

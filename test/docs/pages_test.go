@@ -107,5 +107,5 @@ func TestCommands(t *testing.T) {
 			code = append(code, uses(f)...)
 		}
 	}
-	same(t, set(code), matches("(?m)^## weir ([a-z-]+)$", page(t, "docs/cli.md")))
+	same(t, set(code), matches("(?m)^##+ weir (?:[a-z-]+ )?([a-z-]+)$", page(t, "docs/cli.md")))
 }

@@ -54,7 +54,7 @@ type Result struct {
 
 // Result reads the message that answers a call. The error is a *Refusal with status 502.
 func (m *Method) Result(reply []byte, seq int32) (*Result, error) {
-	d := decoder{in: reply, max: m.limits.Response}
+	d := decoder{in: reply, max: m.limits.Response, out: make([]byte, 0, 64+2*len(reply))}
 	o, err := m.begin(&d, seq)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (m *Method) Result(reply []byte, seq int32) (*Result, error) {
 	switch {
 	case o.application != nil:
 		out.Application = o.application
-		return out, nil
+		return out, nil //nolint:nilerr // an exception of the application's is a result here
 	case o.ended:
 		out.Value = []byte("null")
 		return out, nil

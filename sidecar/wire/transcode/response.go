@@ -35,7 +35,7 @@ func Oneway() *Response { return &Response{Status: http.StatusAccepted} }
 // Response makes a response of the message that answers a call with this sequence id.
 // The bytes of Body and Header are copies. The error is a *Refusal.
 func (r *Route) Response(reply []byte, seq int32) (*Response, error) {
-	d := decoder{in: reply, max: r.Method.limits.Response}
+	d := decoder{in: reply, max: r.Method.limits.Response, out: make([]byte, 0, 64+2*len(reply))}
 	outcome, err := r.Method.begin(&d, seq)
 	if err != nil {
 		return nil, err
