@@ -103,15 +103,8 @@ func (r Report) Text() string {
 // Markdown is the report as a page, beside http.svg and http.json.
 func (r Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# HTTP: Weir beside Envoy, nginx and HAProxy
-
-Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](README.md). Every round: [http.json](http.json).
-
-%d cores, %s, Linux %s.
-
-| | version | tells clients of the limit by |
-|---|---|---|
-`, r.Command, r.Date, r.Machine.Cores, r.Machine.CPU, r.Machine.Kernel)
+	r.intro(&b, "HTTP: Weir beside Envoy, nginx and HAProxy", "README.md", "http.json")
+	b.WriteString("| | version | tells clients of the limit by |\n|---|---|---|\n")
 	for _, p := range r.Peers {
 		fields := "–"
 		if len(p.Fields) > 0 {
@@ -127,13 +120,26 @@ Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](REA
 	}
 	b.WriteString("\n## Memory\n\n")
 	r.memoryTable().markdown(&b)
-	if len(r.LeftOut) > 0 {
-		b.WriteString("\n## What was not as it should be\n\n")
-		for _, s := range r.LeftOut {
-			fmt.Fprintf(&b, "- %s\n", s)
-		}
-	}
+	doubts(&b, r.LeftOut)
 	return b.String()
+}
+
+// intro is the beginning of a page, up to the table of who took part.
+func (r Run) intro(b *strings.Builder, title, readme, rounds string) {
+	fmt.Fprintf(b, "# %s\n\nWritten by `%s` on %s. How it is measured and how to read it: [README](%s). Every round: [%s](%[5]s).\n\n",
+		title, r.Command, r.Date, readme, rounds)
+	fmt.Fprintf(b, "%d cores, %s, Linux %s.\n\n", r.Machine.Cores, r.Machine.CPU, r.Machine.Kernel)
+}
+
+// doubts is the end of a page.
+func doubts(b *strings.Builder, notes []string) {
+	if len(notes) == 0 {
+		return
+	}
+	b.WriteString("\n## What was not as it should be\n\n")
+	for _, s := range notes {
+		fmt.Fprintf(b, "- %s\n", s)
+	}
 }
 
 // thousands writes a rate as 12,345.

@@ -20,12 +20,7 @@ const (
 
 // RateLimit is a whole run of limits that many share, as it is written in JSON.
 type RateLimit struct {
-	Date     string         `json:"date"`
-	Machine  Machine        `json:"machine"`
-	Command  string         `json:"command"`
-	Rounds   int            `json:"rounds"`
-	Seconds  int            `json:"seconds"`
-	Peers    []Peer         `json:"peers"`
+	Run
 	Sections []SharedSeries `json:"sections"`
 	Over     []Over         `json:"overAdmission"`
 	// Notes are sentences.
@@ -216,15 +211,8 @@ func (r RateLimit) Text() string {
 // Markdown is the report as a page, beside ratelimit.svg and ratelimit.json.
 func (r RateLimit) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# One limit for many: Weir beside Envoy with a rate limit service, and redis_rate
-
-Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](README.md#one-limit-for-many). Every round: [ratelimit.json](ratelimit.json).
-
-%d cores, %s, Linux %s.
-
-| | version |
-|---|---|
-`, r.Command, r.Date, r.Machine.Cores, r.Machine.CPU, r.Machine.Kernel)
+	r.intro(&b, "One limit for many: Weir beside Envoy with a rate limit service, and redis_rate", "README.md#one-limit-for-many", "ratelimit.json")
+	b.WriteString("| | version |\n|---|---|\n")
 	for _, p := range r.Peers {
 		fmt.Fprintf(&b, "| %s | %s |\n", p.Name, p.Version)
 	}
@@ -236,12 +224,7 @@ Written by `+"`%s`"+` on %s. How it is measured and how to read it: [README](REA
 	}
 	b.WriteString("\n## Over-admission\n\n")
 	r.overTable().markdown(&b)
-	if len(r.Notes) > 0 {
-		b.WriteString("\n## What was not as it should be\n\n")
-		for _, s := range r.Notes {
-			fmt.Fprintf(&b, "- %s\n", s)
-		}
-	}
+	doubts(&b, r.Notes)
 	return b.String()
 }
 

@@ -17,9 +17,7 @@ func sharedSample() RateLimit {
 		}
 	}
 	return RateLimit{
-		Date: "2026-01-02", Command: "make bench-ratelimit", Rounds: 1, Seconds: 5,
-		Machine: Machine{Cores: 2, CPU: "A Processor", Kernel: "6.1"},
-		Peers:   []Peer{{Name: "Redis", Version: "7.0.15"}, {Name: Leased, Version: "v1"}},
+		Run: run("make bench-ratelimit", Peer{Name: "Redis", Version: "7.0.15"}, Peer{Name: Leased, Version: "v1"}),
 		Sections: []SharedSeries{
 			{ID: Never, Title: "Never reached", Lines: lines(12, 0.01)},
 			{ID: "latency", Title: "What it adds", Latency: true, Lines: lines(30, 0.02)},

@@ -4,15 +4,20 @@ package report
 
 import "slices"
 
-// Report is a whole run, as it is written in JSON.
-type Report struct {
+// Run is what reports of all benchmarks begin with.
+type Run struct {
 	// Date is a day, as 2006-01-02.
-	Date     string   `json:"date"`
-	Machine  Machine  `json:"machine"`
-	Command  string   `json:"command"`
-	Rounds   int      `json:"rounds"`
-	Seconds  int      `json:"seconds"`
-	Peers    []Peer   `json:"peers"`
+	Date    string  `json:"date"`
+	Machine Machine `json:"machine"`
+	Command string  `json:"command"`
+	Rounds  int     `json:"rounds"`
+	Seconds int     `json:"seconds"`
+	Peers   []Peer  `json:"peers"`
+}
+
+// Report is a whole run of bench-http, as it is written in JSON.
+type Report struct {
+	Run
 	Sections []Series `json:"sections"`
 	// LeftOut are sentences.
 	LeftOut []string `json:"leftOut,omitempty"`
@@ -125,7 +130,7 @@ func (r Report) Section(id string) (Series, bool) {
 	return r.Sections[i], true
 }
 
-func (r Report) peer(name string) (Peer, bool) {
+func (r Run) peer(name string) (Peer, bool) {
 	i := slices.IndexFunc(r.Peers, func(p Peer) bool { return p.Name == name })
 	if i < 0 {
 		return Peer{}, false

@@ -42,15 +42,20 @@ func rounds(cpus ...float64) []Round {
 	return out
 }
 
+func run(command string, peers ...Peer) Run {
+	return Run{
+		Date: "2026-01-02", Command: command, Rounds: 3, Seconds: 6,
+		Machine: Machine{Cores: 2, CPU: "A Processor", Kernel: "6.1"}, Peers: peers,
+	}
+}
+
 func sample() Report {
 	return Report{
-		Date: "2026-01-02", Command: "make bench-http", Rounds: 3, Seconds: 6,
-		Machine: Machine{Cores: 2, CPU: "A Processor", Kernel: "6.1"},
-		Peers: []Peer{
-			{Name: Weir, Version: "v1", Fields: []string{"Ratelimit", "Ratelimit-Policy"}, MemoryIdle: 15 << 20, MemoryLoaded: 20 << 20, ConnectionBytes: 9000, Connections: 5000},
-			{Name: HAProxy, Version: "2.6.12", MemoryIdle: 10 << 20},
-			{Name: Envoy, Version: "1.40.0", Fields: []string{"X-Ratelimit-Limit"}},
-		},
+		Run: run("make bench-http",
+			Peer{Name: Weir, Version: "v1", Fields: []string{"Ratelimit", "Ratelimit-Policy"}, MemoryIdle: 15 << 20, MemoryLoaded: 20 << 20, ConnectionBytes: 9000, Connections: 5000},
+			Peer{Name: HAProxy, Version: "2.6.12", MemoryIdle: 10 << 20},
+			Peer{Name: Envoy, Version: "1.40.0", Fields: []string{"X-Ratelimit-Limit"}},
+		),
 		Sections: []Series{
 			{ID: Get, Title: "GET & more", Lines: []Line{
 				{Peer: Weir, Rounds: rounds(11, 12, 10)},

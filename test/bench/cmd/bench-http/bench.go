@@ -6,11 +6,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"time"
 
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
@@ -20,34 +16,14 @@ import (
 // bench is one run.
 type bench struct {
 	*options
-	*stand.Stand
+	*stand.Bench
 	collector *peer.Collector
 	all       []*contender
 	report    report.Report
 }
 
-func (b *bench) say(format string, args ...any) {
-	fmt.Printf(format+"\n", args...)
-}
-
-func (b *bench) leaveOut(format string, args ...any) {
-	s := fmt.Sprintf(format, args...)
-	b.report.LeftOut = append(b.report.LeftOut, s)
-	b.say("%s", s)
-}
-
 func (b *bench) run(ctx context.Context) error {
-	begin := time.Now()
-	b.report.Date = begin.UTC().Format(time.DateOnly)
-	b.report.Command = "make bench-http"
-	b.report.Rounds, b.report.Seconds = b.rounds, b.seconds
 	var err error
-	if b.report.Machine, err = stand.Machine(); err != nil {
-		return err
-	}
-	if busy := stand.Busy(); busy != "" {
-		b.leaveOut("%s", busy)
-	}
 	if b.collector, err = peer.NewCollector(); err != nil {
 		return err
 	}
@@ -57,7 +33,7 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	for _, s := range scenarios() {
-		if !stand.Chosen(b.scenarios, s.id) {
+		if !stand.Chosen(b.Scenarios, s.id) {
 			continue
 		}
 		if err := b.scenario(ctx, s); err != nil {
@@ -67,30 +43,5 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.memory(ctx); err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
-	fmt.Print(b.report.Text())
-	b.say("\nIt took %v.", time.Since(begin).Round(time.Second))
-	if b.write == "" {
-		return nil
-	}
-	return b.save()
-}
-
-// save writes the page, the plot and the raw results.
-func (b *bench) save() error {
-	if err := os.MkdirAll(b.write, 0o755); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(b.report, "", " ")
-	if err != nil {
-		return err
-	}
-	for name, text := range map[string]string{
-		"http.md": b.report.Markdown(), "http.svg": b.report.SVG(), "http.json": string(raw) + "\n",
-	} {
-		if err := os.WriteFile(filepath.Join(b.write, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-		b.say("wrote %s", filepath.Join(b.write, name))
-	}
-	return nil
+	return b.End("http", b.report)
 }

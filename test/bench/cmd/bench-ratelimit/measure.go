@@ -12,6 +12,7 @@ import (
 	"weir.dev/weir/test/bench/load"
 	"weir.dev/weir/test/bench/peer"
 	"weir.dev/weir/test/bench/report"
+	"weir.dev/weir/test/bench/stand"
 )
 
 // connections of a closed loop.
@@ -45,12 +46,12 @@ func scenarios(rate float64) []scenario {
 // scenario measures all in turn, round by round, each round in another order, so that
 // what else the machine does weighs on all alike.
 func (b *bench) scenario(ctx context.Context, s scenario) error {
-	b.say("\n%s", s.title)
+	b.Say("\n%s", s.title)
 	series := report.SharedSeries{ID: s.id, Title: s.title, Latency: s.without}
 	for _, c := range b.all {
 		series.Lines = append(series.Lines, report.SharedLine{Peer: c.name})
 	}
-	for round := range b.rounds {
+	for round := range b.Rounds {
 		for i := range b.all {
 			i = (i + round) % len(b.all)
 			c := b.all[i]
@@ -58,7 +59,7 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			b.say("  %d  %-28s %7.0f requests/s  %6.1f µs/request  %.4f calls  p99 %6.0f µs", round+1, c.name,
+			b.Say("  %d  %-28s %7.0f requests/s  %6.1f µs/request  %.4f calls  p99 %6.0f µs", round+1, c.name,
 				r.PerSecond, r.Proxy+r.Service+r.Redis, r.Calls, r.P99)
 			series.Lines[i].Rounds = append(series.Lines[i].Rounds, r)
 			b.doubt(s, c, round+1, r)
@@ -72,11 +73,11 @@ func (b *bench) scenario(ctx context.Context, s scenario) error {
 func (b *bench) doubt(s scenario, c *contender, round int, r report.SharedRound) {
 	switch {
 	case s.half && (r.Denied < 0.4 || r.Denied > 0.6):
-		b.note("%s, %s, round %d: %.0f %% were denied, not half.", c.name, s.id, round, 100*r.Denied)
+		b.Note("%s, %s, round %d: %.0f %% were denied, not half.", c.name, s.id, round, 100*r.Denied)
 	// Denials of a key over its limit are remembered; where nothing is denied, only a store
 	// that is late saves calls.
 	case c.id != "leased" && !s.half && r.Calls < 0.98:
-		b.note("%s, %s, round %d: the Redis was late, and %.0f %% of the requests were decided without it.", c.name, s.id, round, 100*(1-r.Calls))
+		b.Note("%s, %s, round %d: the Redis was late, and %.0f %% of the requests were decided without it.", c.name, s.id, round, 100*(1-r.Calls))
 	}
 }
 
@@ -86,7 +87,7 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender) (report.S
 	if s.half {
 		address = c.peer.Half
 	}
-	d := time.Duration(b.seconds) * time.Second
+	d := time.Duration(b.Seconds) * time.Second
 	var without load.Result
 	if s.without {
 		var err error
@@ -112,18 +113,16 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender) (report.S
 	if err := s.check(r); err != nil {
 		return report.SharedRound{}, err
 	}
-	each := func(d time.Duration) float64 { return micros(d) / float64(r.Requests) }
+	each := func(d time.Duration) float64 { return stand.Micros(d) / float64(r.Requests) }
 	return report.SharedRound{
 		PerSecond: r.PerSecond,
 		Proxy:     each(after.proxy - before.proxy), Service: each(after.service - before.service), Redis: each(after.redis - before.redis),
 		Calls:  float64(after.calls-before.calls) / float64(r.Requests),
 		Denied: float64(r.NotOK) / float64(r.Requests),
-		P50:    micros(r.P50), P99: micros(r.P99),
-		P50Without: micros(without.P50), P99Without: micros(without.P99),
+		P50:    stand.Micros(r.P50), P99: stand.Micros(r.P99),
+		P50Without: stand.Micros(without.P50), P99Without: stand.Micros(without.P99),
 	}, nil
 }
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func (b *bench) send(ctx context.Context, s scenario, address string, d time.Duration) (load.Result, error) {
 	r := load.Request{Method: "GET", URL: "http://" + address + "/small", Header: client}

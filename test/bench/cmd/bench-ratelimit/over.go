@@ -18,7 +18,7 @@ import (
 
 // over loads several sidecars that share one limit with twice as much as it allows.
 func (b *bench) over(ctx context.Context) error {
-	b.say("\n%d sidecars share a limit of %d/s, of %.0f/s that are offered", b.pods, b.shared.Over.Limit, b.offered)
+	b.Say("\n%d sidecars share a limit of %d/s, of %.0f/s that are offered", b.pods, b.shared.Over.Limit, b.offered)
 	for _, c := range b.all {
 		if c.id != "exact" && c.id != "leased" {
 			continue
@@ -27,14 +27,14 @@ func (b *bench) over(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		b.say("  %-28s %d passed of %d, worst second %d, %d failed, %.4f calls", c.name, o.Passed, o.Allowed, o.Worst, o.Failed, o.Calls)
+		b.Say("  %-28s %d passed of %d, worst second %d, %d failed, %.4f calls", c.name, o.Passed, o.Allowed, o.Worst, o.Failed, o.Calls)
 		b.report.Over = append(b.report.Over, o)
 	}
 	return nil
 }
 
 func (b *bench) overOne(ctx context.Context, c *contender) (report.Over, error) {
-	binary, err := stand.Look(b.weir)
+	binary, err := stand.Look(b.Weir)
 	if err != nil {
 		return report.Over{}, err
 	}
@@ -55,7 +55,7 @@ func (b *bench) overOne(ctx context.Context, c *contender) (report.Over, error) 
 	if err != nil {
 		return report.Over{}, err
 	}
-	d := time.Duration(2*b.seconds) * time.Second
+	d := time.Duration(2*b.Seconds) * time.Second
 	begin := time.Now()
 	results, err := b.sendAll(ctx, pods, d)
 	if err != nil {
@@ -89,7 +89,7 @@ func (b *bench) overOne(ctx context.Context, c *contender) (report.Over, error) 
 	}
 	o.Calls = float64(after-before) / float64(requests)
 	if o.Failed > 0 {
-		b.note("%s: %d of %d requests to %d sidecars got no answer of the Redis in time.", c.name, o.Failed, requests, b.pods)
+		b.Note("%s: %d of %d requests to %d sidecars got no answer of the Redis in time.", c.name, o.Failed, requests, b.pods)
 	}
 	return o, nil
 }
