@@ -99,7 +99,7 @@ func (e *Engine) ledgerOf(s *sharedStore) (*ledger.Ledger, record.Store, error) 
 	if m, ok := e.opts.Metrics.(IdempotencyMetrics); ok {
 		r.claims.Metrics = m.Ledger()
 	}
-	opts := ledger.Options{Metrics: r.claims}
+	opts := ledger.Options{Metrics: r.claims, Suspect: e.suspect(s.name)}
 	if s.redis == nil {
 		r.memory = memory.NewRecords(memory.RecordOptions{})
 		r.store = r.memory
@@ -127,6 +127,20 @@ func (e *Engine) ledgerOf(s *sharedStore) (*ledger.Ledger, record.Store, error) 
 	go r.watch(ctx, s.redis)
 	s.records = r
 	return r.ledger, r.store, nil
+}
+
+// suspect logs each request that may have been executed twice, by the id that the
+// application has got: somebody has to look at it.
+func (e *Engine) suspect(store string) func(record.ID, ledger.Suspicion) {
+	return func(id record.ID, why ledger.Suspicion) {
+		msg := "a request may have been executed twice: the store had lost its record"
+		if why == ledger.ExecutedTwice {
+			msg = "a request was executed here, and another response of it holds"
+		}
+		if e.opts.Log != nil {
+			e.opts.Log.Warn(msg, "weir-idempotency-id", hex.EncodeToString(id[:]), "store", store)
+		}
+	}
 }
 
 // notesOf is the directory for notes on what is in flight at a store: that of another

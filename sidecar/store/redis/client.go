@@ -103,6 +103,7 @@ func newClient(opts Options, c *Credentials) redis.UniversalClient {
 		MinIdleConns:             workers + 1,
 		PoolSize:                 poolSize,
 		DisableIdentity:          true,
+		OnConnect:                opts.connected,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	switch opts.Mode {

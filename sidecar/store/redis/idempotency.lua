@@ -62,7 +62,10 @@ local function set(value, ms)
 end
 
 if verb == 'finish' then
-  if not cur then
+  -- Released before the claim that is missing.
+  local before = state == 'R' and
+    (number(cur, 9, 16) < number(record, 9, 16) or string.sub(cur, 17, 24) ~= string.sub(record, 17, 24))
+  if not cur or before then
     set(record, keep)
     return 'L'
   end

@@ -243,7 +243,7 @@ func (c *recordCall) parseReplaced(text string, ok bool) (done bool, err error) 
 	if err := rec.Decode([]byte(text)); err != nil {
 		return true, err
 	}
-	if string(rec.Owner[:]) == string(c.owner.b) {
+	if string(rec.Owner[:]) == string(c.owner.b) || rec.State == record.Released {
 		return false, nil
 	}
 	c.answer = record.Answer{Result: record.Found, Record: rec, Age: -1}

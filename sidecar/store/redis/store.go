@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"weir.dev/weir/sidecar/filter/limiter"
 )
 
@@ -72,6 +74,8 @@ type Options struct {
 	NeedCredentials bool
 	// Metrics may be nil.
 	Metrics Metrics
+
+	connected func(context.Context, *redis.Conn) error
 }
 
 // Credentials of a store. Sentinels are asked without.
@@ -90,6 +94,7 @@ type Store struct {
 	once   sync.Once
 	wg     sync.WaitGroup
 	breaker
+	identity identity
 	// holder names this process among those that hold permits.
 	holder  string
 	permits permits
@@ -122,6 +127,7 @@ func newStore(opts Options, c *Credentials, script *script) *Store {
 		permits: newPermits(),
 		now:     func() int64 { return max(0, limiter.Micros(time.Now())) },
 	}
+	s.opts.connected = s.identity.connected
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls.New = func() any { return newCall() }
 	if c != nil || !opts.NeedCredentials {

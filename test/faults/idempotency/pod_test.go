@@ -75,7 +75,7 @@ type pod struct {
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
-	logs *bytes.Buffer
+	logs logs
 	// dead: killed, and not to be reported.
 	dead bool
 
@@ -127,8 +127,7 @@ func (p *pod) start() {
 	defer p.mu.Unlock()
 	cmd := exec.Command(p.bin, p.args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.logs = &bytes.Buffer{}
-	cmd.Stderr = p.logs
+	cmd.Stderr = &p.logs
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -139,16 +138,18 @@ func (p *pod) start() {
 	p.cmd, p.dead = cmd, false
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		fmt.Fprintln(&p.logs, lines.Text())
 		if strings.Contains(lines.Text(), "listening on ") {
 			go func() {
 				for lines.Scan() {
+					fmt.Fprintln(&p.logs, lines.Text())
 				}
 			}()
 			return
 		}
 	}
 	_ = cmd.Wait()
-	p.t.Errorf("%s ended without a listener:\n%s", p.name, p.logs)
+	p.t.Errorf("%s ended without a listener:\n%s", p.name, p.log())
 }
 
 // kill ends the process as kill -9 does. It does not wait for it.
@@ -177,8 +178,26 @@ func (p *pod) stop() {
 	p.kill()
 	_ = p.cmd.Wait()
 	if p.t.Failed() {
-		p.t.Logf("the last of %s's log:\n%s", p.name, last(p.logs.String(), 4000))
+		p.t.Logf("the last of %s's log:\n%s", p.name, last(p.log(), 4000))
 	}
+}
+
+// logs of all processes of a pod.
+type logs struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (p *pod) log() string {
+	p.logs.mu.Lock()
+	defer p.logs.mu.Unlock()
+	return p.logs.b.String()
 }
 
 func last(s string, n int) string { return s[max(0, len(s)-n):] }

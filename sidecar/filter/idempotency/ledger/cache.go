@@ -84,6 +84,16 @@ func (c *cache) put(e *entry, expire time.Time) {
 	}
 }
 
+// remove takes out what there is of id.
+func (c *cache) remove(id record.ID) {
+	p := c.part(id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := p.index[id]; at != nil {
+		p.drop(at)
+	}
+}
+
 func (p *cachePart) drop(at *list.Element) {
 	e := p.recent.Remove(at).(*entry)
 	delete(p.index, e.id)

@@ -28,7 +28,7 @@ type Claim struct {
 	note int
 	// begun is when the store was asked for the claim.
 	begun      time.Time
-	dispatched bool
+	dispatched atomic.Bool
 	overdue    bool
 	settled    bool
 	ended      bool
@@ -42,7 +42,7 @@ type Claim struct {
 // Dispatch must be called before the first byte goes to the application. false: the
 // lease is over already; nothing may be sent, and End follows.
 func (c *Claim) Dispatch() bool {
-	if c.dispatched {
+	if c.dispatched.Load() {
 		return true
 	}
 	held := time.Since(c.ledger.clock.from) - time.Duration(c.leaseFrom.Load())
@@ -50,7 +50,7 @@ func (c *Claim) Dispatch() bool {
 		return false
 	}
 	c.ledger.notes.dispatch(c.note, &c.rec)
-	c.dispatched = true
+	c.dispatched.Store(true)
 	return true
 }
 
@@ -126,7 +126,7 @@ func (c *Claim) saved(answer record.Answer, e *entry) Outcome {
 	l := c.ledger
 	switch answer.Result {
 	case record.Lost:
-		l.metrics.Lost()
+		l.lost(c.ID)
 	case record.Applied:
 	default:
 		return c.superseded(answer.Record)
@@ -142,12 +142,8 @@ func (c *Claim) saved(answer record.Answer, e *entry) Outcome {
 // superseded: there is another's record in the place of the claim.
 func (c *Claim) superseded(rec *record.Record) Outcome {
 	l := c.ledger
-	l.metrics.Fenced()
-	l.metrics.Duplicate()
+	c.fenced(rec)
 	out := Outcome{Saved: Superseded}
-	if rec != nil && c.rec.LostBefore(rec) {
-		l.metrics.Lost()
-	}
 	if rec == nil || rec.State != record.Complete {
 		l.land(c.ID, &c.flight, askAgain, nil, false)
 		return out
@@ -185,7 +181,7 @@ const releasedFor = 10 * time.Minute
 
 func (c *Claim) release() *task {
 	cmd := record.Command{Op: record.Release, Ref: c.rec.Ref()}
-	if c.dispatched || c.rec.Attempt > 1 {
+	if c.dispatched.Load() || c.rec.Attempt > 1 {
 		cmd.Next = c.final(record.Released)
 		cmd.Keep = min(releasedFor, c.rec.Retention)
 	}
@@ -239,17 +235,22 @@ func (c *Claim) doubt(ctx context.Context, done func(error)) {
 }
 
 func (c *Claim) doubted(answer record.Answer, err error) {
-	l := c.ledger
 	switch {
 	case err != nil:
 	case answer.Result == record.Lost:
-		l.metrics.Lost()
+		c.ledger.lost(c.ID)
 	case answer.Result == record.Found && answer.Record != nil && answer.Record.Owner != c.rec.Owner:
-		l.metrics.Fenced()
-		l.metrics.Duplicate()
-		if c.rec.LostBefore(answer.Record) {
-			l.metrics.Lost()
-		}
+		c.fenced(answer.Record)
+	}
+}
+
+// fenced counts that another's record is in the place of what was executed.
+func (c *Claim) fenced(rec *record.Record) {
+	l := c.ledger
+	l.metrics.Fenced()
+	l.duplicate(c.ID)
+	if rec != nil && c.rec.LostBefore(rec) {
+		l.lost(c.ID)
 	}
 }
 
@@ -268,7 +269,7 @@ func (c *Claim) End() {
 	}
 	c.settled = true
 	switch {
-	case !c.dispatched:
+	case !c.dispatched.Load():
 		t := c.release()
 		t.done = func(_ record.Answer, err error) { c.freeNote(err) }
 		l.retries.add(t, c.patience())

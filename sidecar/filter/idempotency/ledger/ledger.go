@@ -52,7 +52,21 @@ type Options struct {
 	Patience time.Duration
 	// Metrics may be nil.
 	Metrics Metrics
+	// Suspect is told of each request that may have been executed twice, or was. It
+	// must not wait; nil: nobody is.
+	Suspect func(record.ID, Suspicion)
 }
+
+// Suspicion is why a request may have been executed twice.
+type Suspicion uint8
+
+// The suspicions.
+const (
+	// RecordLost: the store had acknowledged its record, and lost it.
+	RecordLost Suspicion = iota + 1
+	// ExecutedTwice: it was executed here, and another's record holds.
+	ExecutedTwice
+)
 
 // Defaults of Options.
 const (
@@ -69,6 +83,8 @@ type Ledger struct {
 	cache   cache
 	notes   *notes
 	retries retries
+	recent  recent
+	doubt   chan struct{} // has room for one
 	clock   storeClock
 	// minLease is the shortest lease there was, which paces renewals.
 	minLease atomic.Int64
@@ -92,7 +108,7 @@ func New(opts Options) (*Ledger, error) {
 	if opts.Patience <= 0 {
 		opts.Patience = DefaultPatience
 	}
-	l := &Ledger{opts: opts, metrics: opts.Metrics, shorter: make(chan struct{}, 1)}
+	l := &Ledger{opts: opts, metrics: opts.Metrics, shorter: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
 	if l.metrics == nil {
 		l.metrics = silence{}
 	}
@@ -111,6 +127,10 @@ func New(opts Options) (*Ledger, error) {
 	}
 	l.wg.Go(l.renewals)
 	l.wg.Go(l.retry)
+	l.wg.Go(l.asserts)
+	if s, ok := opts.Store.(record.Doubter); ok {
+		s.OnDoubt(l.suspect)
+	}
 	for _, f := range left {
 		l.settle(f)
 	}
@@ -139,6 +159,10 @@ func (l *Ledger) do(ctx context.Context, id record.ID, cmd record.Command) (reco
 	start := time.Now()
 	answer, err := l.opts.Store.Do(ctx, id, cmd)
 	l.metrics.Store(cmd.Op.String(), time.Since(start))
+	told := cmd.Op == record.Finish || cmd.Op == record.Release && cmd.Ref.Fence != 0
+	if told && err == nil && (answer.Result == record.Applied || answer.Result == record.Lost) {
+		l.recent.add(&outcome{id: id, cmd: cmd, at: time.Now()})
+	}
 	return answer, err
 }
 

@@ -75,6 +75,10 @@ func (l *Ledger) renew(now time.Time) {
 			c.leaseFrom.Store(at)
 			renewed++
 		case record.Missing, record.Found:
+			if all[i].Answer.Result == record.Missing && c.dispatched.Load() {
+				l.suspect()
+				break // Asserted, it goes on.
+			}
 			// Found out, and counted, by whoever settles it.
 			c.gone.Store(true)
 			c.renewable.Store(false)

@@ -176,13 +176,24 @@ func (l *Ledger) settle(f leftover) {
 			within = n.rec.Retention - now.Sub(n.written)
 		}
 		l.retries.add(&task{id: n.id, cmd: cmd, done: func(answer record.Answer, err error) {
-			if err == nil && answer.Result == record.Lost {
-				l.metrics.Lost()
+			if err == nil {
+				l.settled(n, answer)
 			}
 			closed(answer, err)
 		}}, within)
 	}
 	closed(record.Answer{}, nil)
+}
+
+// settled counts what the store had in the place of what was left.
+func (l *Ledger) settled(n *note, answer record.Answer) {
+	rec := answer.Record
+	switch {
+	case answer.Result == record.Lost:
+		l.lost(n.id)
+	case n.state != slotClaimed && answer.Result == record.Found && rec != nil && rec.Owner != n.owner:
+		l.displaced(n.id, &n.rec, rec)
+	}
 }
 
 // command is what settles a note; false: nothing does.

@@ -18,8 +18,9 @@
 //	                                       the next: age                                           where there is one
 //	                                       over lease
 //	Renew       missing      I, age 0      found         found         found          found         found
-//	Finish      written,     C, T or U     found         found, or     C, T or U      found         found
-//	            told lost                                (the same)
+//	Finish      written,     C, T or U     found         found, or     C, T or U      found         found; or lost as
+//	            told lost                                (the same)                                 none, where R is
+//	                                                                                                of a claim before
 //	Release     missing      none, or R    found         found         none, or R     found         (ours) or found
 //	lost write  -            none          none          I or none     I or none      I or none     I or none
 //
@@ -36,6 +37,10 @@
 //   - One response: nothing is written over C and T.
 //   - Fences that the application sees rise: a claim that takes over has a higher one
 //     than the claim before, and one that was dispatched leaves R when it is released.
+//
+// Finish with the claim itself asserts it: it is written where it is missing, begins
+// its lease anew, and is I again where it was U. Only what has been dispatched is
+// asserted: when that is released it leaves R, which stays.
 //
 // Where the store has lost a write, the owner of what was lost is told: it finds
 // nothing (Lost), or a claim that does not follow its own (Record.LostBefore).

@@ -113,7 +113,8 @@ func renew(cur, claim *Record) Step {
 
 func finish(cur *Record, cmd Command) Step {
 	switch {
-	case cur == nil:
+	case cur == nil || cur.State == Released && cmd.Next.LostBefore(cur):
+		// Released before the claim that is missing: nothing of it was executed.
 		return write(cmd.Next, cmd.Keep, Lost)
 	case cur.Is(cmd.Next.Ref()) && (cur.State == Inflight || cur.State == Unknown):
 		return write(cmd.Next, cmd.Keep, Applied)

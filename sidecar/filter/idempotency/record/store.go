@@ -85,6 +85,12 @@ type Store interface {
 	Renew(ctx context.Context, all []Renewal) error
 }
 
+// Doubter is a Store that may notice when it has perhaps lost writes.
+type Doubter interface {
+	// OnDoubt has f called then. f does not wait. Called once, before the store is used.
+	OnDoubt(f func())
+}
+
 // Renewal is one of many.
 type Renewal struct {
 	ID ID
