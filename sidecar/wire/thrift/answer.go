@@ -178,7 +178,7 @@ func (t *txn) settle() {
 		return
 	}
 	t.waits = time.Now()
-	t.c.readWithin(time.Second)
+	t.c.readWithin(discardWithin)
 	for before := t.call.size; !t.call.done; {
 		if t.call.left > maxDiscard || t.call.size-before > maxDiscard {
 			t.close, t.linger = true, true

@@ -185,7 +185,10 @@ func (c *conn) port() *exchange.Port {
 
 // maxDiscard is how much of a call is read that was answered without it, so that the
 // next can be, or so that a reset does not destroy the answer on its way.
-const maxDiscard = 256 << 10
+const (
+	maxDiscard    = 256 << 10
+	discardWithin = 5 * time.Second
+)
 
 // linger ends a connection whose client may still be sending.
 func (c *conn) linger() {

@@ -141,26 +141,28 @@ func TestShutdownGivesUp(t *testing.T) {
 	}
 }
 
-// TestDrain: who is quiet is sent away, who calls is served.
+// TestDrain: who is quiet is sent away, whose call is under way is served.
 func TestDrain(t *testing.T) {
-	s, front := proxy(t, Config{Ports: chainPorts(&stub{})}, echoApp(t, nil))
+	got, goOn := make(chan struct{}), make(chan struct{})
+	app := rawApp(t, func(c *net.TCPConn, br *bufio.Reader) {
+		b := readFrame(br)
+		close(got)
+		<-goOn
+		_, _ = c.Write(framed(echo(b)))
+	})
+	s, front := proxy(t, Config{Ports: chainPorts(&stub{})}, app)
 	quiet, busy := dialRaw(t, front), dialRaw(t, front)
-	br := bufio.NewReader(busy)
+	_, _ = busy.Write(framed(binaryCall(message.Call, "echo", 1, "e")))
+	<-got
 	s.Drain()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.Copy(io.Discard, quiet)
-	}()
-	for n := int32(0); ; n++ {
-		_, _ = busy.Write(framed(binaryCall(message.Call, "echo", n, "e")))
-		if b := readFrame(br); !bytes.Equal(b, binaryReply("echo", n, "e")) {
-			t.Fatalf("call %d: got %q", n, b)
-		}
-		select {
-		case <-ended:
-			return
-		default:
-		}
+	if b := ends(t, quiet); len(b) > 0 || !s.Draining() {
+		t.Errorf("got %q", b)
+	}
+	close(goOn)
+	if b := readFrame(bufio.NewReader(busy)); !bytes.Equal(b, binaryReply("echo", 1, "e")) {
+		t.Errorf("got %q", b)
+	}
+	if b := ends(t, busy); len(b) > 0 {
+		t.Errorf("got %q", b)
 	}
 }

@@ -185,7 +185,9 @@ func TestOutcomes(t *testing.T) {
 			}
 			f := &stub{ended: make(chan struct{}, 1)}
 			p := chainPorts(f)
-			p.port.Timeouts = []exchange.RouteTimeout{{Prefix: "/echo", Response: 200 * time.Millisecond}}
+			if test.reason == http.UpstreamTimeout {
+				p.port.Timeouts = []exchange.RouteTimeout{{Prefix: "/echo", Response: 50 * time.Millisecond}}
+			}
 			var reason atomic.Value
 			reason.Store(http.UpstreamError(""))
 			_, front := proxy(t, Config{Ports: p, Metrics: Metrics{UpstreamError: func(_ uint16, r http.UpstreamError) { reason.Store(r) }}}, addr)
@@ -278,7 +280,11 @@ func TestRefused(t *testing.T) {
 			})
 			why := make(chan Refusal, 10)
 			f := &stub{}
-			_, front := proxy(t, Config{Ports: chainPorts(f), FrameBytes: 0xf80000, Timeouts: Timeouts{Sniff: 50 * time.Millisecond, Head: 50 * time.Millisecond},
+			patience := 20 * time.Second
+			if test.hold {
+				patience = 50 * time.Millisecond
+			}
+			_, front := proxy(t, Config{Ports: chainPorts(f), FrameBytes: 0xf80000, Timeouts: Timeouts{Sniff: patience, Head: patience},
 				Metrics: Metrics{Refused: func(_ uint16, r Refusal) { why <- r }}}, app)
 			c := dialRaw(t, front)
 			_, _ = io.WriteString(c, test.begin)
