@@ -69,7 +69,7 @@ install_weir() {
   patiently "until the operator is ready" \
     helm upgrade --install weir charts/weir --namespace weir-system --create-namespace --wait --timeout 3m \
     --set devBackends.enabled=true \
-    --set image.registry="$registry" --set image.tag="$WEIR_VERSION" --set image.pullPolicy="$pull" >/dev/null
+    --set image.registry="$registry" --set-string image.tag="$WEIR_VERSION" --set image.pullPolicy="$pull" >/dev/null
   kubectl get deployments -n weir-system
 }
 

@@ -51,7 +51,7 @@ export E2E_APP_IMAGE="$registry/app:$version"
 
 say "chart"
 $E2E_HELM upgrade --install weir "$PWD/charts/weir" --namespace weir-system --create-namespace --wait --timeout 3m \
-  --set devBackends.enabled=true --set rls.enabled=true --set image.registry="$registry" --set image.tag="$version" \
+  --set devBackends.enabled=true --set rls.enabled=true --set image.registry="$registry" --set-string image.tag="$version" \
   --set image.pullPolicy="$E2E_PULL_POLICY"
 
 # failures repeats what the failed tests have said themselves, without the state of
