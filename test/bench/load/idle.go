@@ -14,7 +14,7 @@ type Idle struct{ conns []net.Conn }
 
 // OpenIdle opens n of them, one after the other.
 func OpenIdle(ctx context.Context, r Request, n int) (*Idle, error) {
-	address, message, err := r.bytesOf()
+	address, message, _, err := r.bytesOf()
 	if err != nil {
 		return nil, err
 	}

@@ -9,20 +9,37 @@ import (
 	"strconv"
 )
 
-// bytesOf is the request on the wire, and where it goes.
-func (r Request) bytesOf() (address string, message []byte, err error) {
+// bytesOf is the request on the wire, and where it goes. The number of its key is 0,
+// and lies at keyAt; 0: it has none.
+func (r Request) bytesOf() (address string, message []byte, keyAt int, err error) {
 	u, err := url.Parse(r.URL)
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", r.Method, u.RequestURI(), u.Host, r.Header)
-	if r.Body > 0 {
-		fmt.Fprintf(&b, "Content-Length: %d\r\n", r.Body)
+	if r.Key.Name != "" {
+		fmt.Fprintf(&b, "%s: %s", r.Key.Name, r.Key.Prefix)
+		keyAt = b.Len()
+		fmt.Fprintf(&b, "%0*d\r\n", keyDigits, 0)
 	}
-	b.WriteString("\r\n")
-	b.Write(bytes.Repeat([]byte("x"), r.Body))
-	return u.Host, b.Bytes(), nil
+	text := r.text()
+	if r.Text != "" {
+		b.WriteString("Content-Type: application/json\r\n")
+	}
+	if text != "" {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(text))
+	}
+	b.WriteString("\r\n" + text)
+	return u.Host, b.Bytes(), keyAt, nil
+}
+
+// putNumber writes the number of a key.
+func putNumber(b []byte, n int64) {
+	for i := keyDigits - 1; i >= 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
 }
 
 // response reads one response after the other, of which it keeps nothing but the

@@ -59,10 +59,31 @@ func TestResponse(t *testing.T) {
 }
 
 func TestRequestBytes(t *testing.T) {
-	address, got, err := Request{Method: "POST", URL: "http://127.0.0.1:80/a?b", Header: "X-Client-Id: c", Body: 3}.bytesOf()
-	want := "POST /a?b HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX-Client-Id: c\r\nContent-Length: 3\r\n\r\nxxx"
-	if err != nil || address != "127.0.0.1:80" || string(got) != want {
-		t.Errorf("got %q, %q, %v", address, got, err)
+	for name, test := range map[string]struct {
+		edit func(*Request)
+		want string
+	}{
+		"a body of a length": {func(r *Request) { r.Body = 3 }, "Content-Length: 3\r\n\r\nxxx"},
+		"a text":             {func(r *Request) { r.Text = "{}" }, "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"},
+		"a key":              {func(r *Request) { r.Key = Key{Name: "K", Prefix: "p-"} }, "K: p-0000000000\r\n\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Request{Method: "POST", URL: "http://127.0.0.1:80/a?b", Header: "X-Client-Id: c"}
+			test.edit(&r)
+			address, got, keyAt, err := r.bytesOf()
+			want := "POST /a?b HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX-Client-Id: c\r\n" + test.want
+			if err != nil || address != "127.0.0.1:80" || string(got) != want {
+				t.Errorf("got %q, %q, %v", address, got, err)
+			}
+			if (keyAt > 0) != (r.Key.Name != "") {
+				t.Errorf("the key is at %d", keyAt)
+			}
+			if keyAt > 0 {
+				if putNumber(got[keyAt:], 12345); !strings.Contains(string(got), "p-0000012345\r\n") {
+					t.Errorf("with a number: %q", got)
+				}
+			}
+		})
 	}
 }
 

@@ -24,16 +24,33 @@ const grace = 5 * time.Second
 // latency grows. One thread does it all, so that its sends are as punctual as a
 // timer of the kernel.
 func OpenLoop(ctx context.Context, r Request, connections int, rate float64, d time.Duration) (Result, error) {
-	address, message, err := r.bytesOf()
-	if err != nil {
-		return Result{}, err
-	}
 	if rate <= 0 {
 		return Result{}, fmt.Errorf("a rate of %g requests per second", rate)
 	}
+	l := &loop{interval: time.Duration(float64(time.Second) / rate), total: int64(rate * d.Seconds())}
+	return l.send(ctx, r, connections, d)
+}
+
+// Each sends n requests, as fast as they are answered, and fails unless all succeed
+// within a time that grows with n.
+func Each(ctx context.Context, r Request, connections int, n int64) error {
+	l := &loop{total: n}
+	res, err := l.send(ctx, r, connections, time.Duration(n)*time.Millisecond)
+	if err == nil && (res.Errors > 0 || res.NotOK > 0) {
+		err = fmt.Errorf("of %d requests %d got no answer and %d no success", n, res.Errors, res.NotOK)
+	}
+	return err
+}
+
+func (l *loop) send(ctx context.Context, r Request, connections int, d time.Duration) (Result, error) {
+	var address string
+	var err error
+	if address, l.message, l.keyAt, err = r.bytesOf(); err != nil {
+		return Result{}, err
+	}
+	l.key = r.Key
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	l := &loop{message: message, interval: time.Duration(float64(time.Second) / rate), total: int64(rate * d.Seconds())}
 	defer l.close()
 	if err := l.open(address, connections); err != nil {
 		return Result{}, err
@@ -47,6 +64,8 @@ func OpenLoop(ctx context.Context, r Request, connections int, rate float64, d t
 // loop is an open loop. Latencies are counted from when requests were due.
 type loop struct {
 	message  []byte
+	key      Key
+	keyAt    int
 	interval time.Duration
 	total    int64
 
@@ -66,8 +85,9 @@ type conn struct {
 	fd       int
 	due      time.Time
 	response response
-	// unsent is what of a request the socket did not take.
-	unsent []byte
+	// unsent is what of a request the socket did not take, own the request where
+	// each is another.
+	unsent, own []byte
 }
 
 func (l *loop) open(address string, connections int) error {
@@ -168,9 +188,9 @@ func (l *loop) sendDue() error {
 		}
 		c := l.idle[len(l.idle)-1]
 		l.idle = l.idle[:len(l.idle)-1]
-		c.due, c.unsent = due, l.message
+		c.due, c.unsent = due, l.next(c)
 		l.sent++
-		if err := l.send(c); err != nil {
+		if err := l.write(c); err != nil {
 			return err
 		}
 	}
@@ -181,7 +201,17 @@ func (l *loop) wakeAt(d time.Duration) error {
 	return unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(1, d)))}, nil)
 }
 
-func (l *loop) send(c *conn) error {
+// next is the request that is due.
+func (l *loop) next(c *conn) []byte {
+	if l.keyAt == 0 {
+		return l.message
+	}
+	c.own = append(c.own[:0], l.message...)
+	putNumber(c.own[l.keyAt:], l.key.number(l.sent))
+	return c.own
+}
+
+func (l *loop) write(c *conn) error {
 	n, err := unix.Write(c.fd, c.unsent)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
 		return fmt.Errorf("send a request: %w", err)
@@ -197,7 +227,7 @@ func (l *loop) send(c *conn) error {
 // serve takes what a connection has to say.
 func (l *loop) serve(c *conn, events uint32) error {
 	if events&unix.EPOLLOUT != 0 && len(c.unsent) > 0 {
-		if err := l.send(c); err != nil {
+		if err := l.write(c); err != nil {
 			return err
 		}
 		if len(c.unsent) == 0 {

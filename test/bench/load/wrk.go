@@ -21,8 +21,37 @@ type Request struct {
 	URL string
 	// Header is one field, as `Name: value`.
 	Header string
-	// Body is the length of the body.
+	// Body is the length of the body; Text is the body itself, in its place.
 	Body int
+	Text string
+	// Key is one more field, unless it has no name.
+	Key Key
+}
+
+// Key is a field by which requests differ.
+type Key struct {
+	// Name of the field, and what its values begin with; a number of keyDigits digits
+	// follows.
+	Name, Prefix string
+	// Count is after how many requests the numbers begin again; 0: they do not.
+	Count int64
+}
+
+const keyDigits = 10
+
+func (k Key) number(n int64) int64 {
+	if k.Count > 0 {
+		return n % k.Count
+	}
+	return n
+}
+
+// text is the body.
+func (r Request) text() string {
+	if r.Text != "" {
+		return r.Text
+	}
+	return strings.Repeat("x", r.Body)
 }
 
 // Result is what a run has done.
@@ -45,7 +74,7 @@ func Wrk(ctx context.Context, folder string, r Request, connections int, d time.
 	args := []string{
 		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(seconds) + "s", "--timeout", "5s", "--latency", "-H", r.Header,
 	}
-	if r.Body > 0 {
+	if r.text() != "" || r.Key.Name != "" {
 		file, err := script(folder, r)
 		if err != nil {
 			return Result{}, err
@@ -61,15 +90,44 @@ func Wrk(ctx context.Context, folder string, r Request, connections int, d time.
 	return parseWrk(string(out))
 }
 
-// script makes wrk send a body: its request is put together once.
+// script makes wrk send a body, and the numbers of the key: what else there is of its
+// request is put together once.
 func script(folder string, r Request) (string, error) {
 	f, err := os.CreateTemp(folder, "wrk-*.lua")
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	_, err = fmt.Fprintf(f, "wrk.method = %q\nwrk.body = string.rep(\"x\", %d)\n", r.Method, r.Body)
+	if r.Key.Name == "" {
+		_, err = fmt.Fprintf(f, "wrk.method = %q\nwrk.body = %q\n", r.Method, r.text())
+		return f.Name(), err
+	}
+	_, message, keyAt, err := r.bytesOf()
+	if err != nil {
+		return "", err
+	}
+	_, err = fmt.Fprintf(f, `local before, after = %s, %s
+local count, n = %d, -1
+function request()
+  n = n + 1
+  if count > 0 and n == count then
+    n = 0
+  end
+  return before .. string.format("%%0%dd", n) .. after
+end
+`, luaQuote(message[:keyAt]), luaQuote(message[keyAt+keyDigits:]), r.Key.Count, keyDigits)
 	return f.Name(), err
+}
+
+// luaQuote writes every byte by its number: Go's quotes are not Lua's.
+func luaQuote(b []byte) string {
+	var s strings.Builder
+	s.WriteByte('"')
+	for _, c := range b {
+		fmt.Fprintf(&s, "\\%03d", c)
+	}
+	s.WriteByte('"')
+	return s.String()
 }
 
 var (

@@ -152,6 +152,10 @@ func (c *caller) get(ctx context.Context, url, client string) (reply, error) {
 	if client != "" {
 		req.Header.Set("X-Client-Id", client)
 	}
+	return c.do(req)
+}
+
+func (c *caller) do(req *http.Request) (reply, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return reply{}, err

@@ -32,8 +32,8 @@ func (s Setup) Weir(ctx context.Context, name, binary string, telemetry *snapsho
 }
 
 // launch starts weir-sidecar with a listener for each port of the snapshot, and one
-// for a port that it does not have.
-func (s Setup) launch(ctx context.Context, name, binary string, snap *snapshot.Snapshot) (*Peer, error) {
+// for a port that it does not have; more are arguments besides.
+func (s Setup) launch(ctx context.Context, name, binary string, snap *snapshot.Snapshot, more ...string) (*Peer, error) {
 	addrs, err := addresses(len(snap.GetPorts()) + 2)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (s Setup) launch(ctx context.Context, name, binary string, snap *snapshot.S
 		return nil, err
 	}
 	admin := addrs[0]
-	args := []string{binary, "--snapshot", file, "--admin", admin}
+	args := append([]string{binary, "--snapshot", file, "--admin", admin}, more...)
 	at := map[uint32]string{portSpliced: addrs[1]}
 	for i, p := range snap.GetPorts() {
 		at[p.GetNumber()] = addrs[2+i]
