@@ -202,15 +202,26 @@ func TestDevBackendsCountAsRedisDoes(t *testing.T) {
 	for algorithm, window := range map[string]string{"SlidingWindow": "60s", "TokenBucket": "3600s", "FixedWindow": "86400s"} {
 		t.Run(algorithm, func(t *testing.T) {
 			file := policyFile(t, strings.Replace(text, "window: 3600s", "algorithm: "+algorithm+", window: "+window, 1))
-			a := startRun(t, shop(t), "-f", file, "--redis", redis, "--admin", "127.0.0.1:0")
-			admin := strings.Fields(a.await(t, "health and metrics on "))[4]
-			exactly(t, algorithm, 20, 7, a.address)
-			if m := decisions(t, admin); !strings.Contains(m, `source="store"`) {
-				t.Errorf("the store was not asked:\n%s", m)
+			app := shop(t)
+			// On a machine that is busy the store may answer too late, and the fallback counts
+			// in its place: that says nothing of the store.
+			for attempt := range 20 {
+				a := startRun(t, app, "-f", file, "--redis", redis, "--admin", "127.0.0.1:0")
+				admin := strings.Fields(a.await(t, "health and metrics on "))[4]
+				got := admitted(t, fmt.Sprint(algorithm, attempt), 20, a.address)
+				m := decisions(t, admin)
+				if err := a.stop(); err != nil {
+					t.Error(err)
+				}
+				if strings.Contains(m, `source="fallback"`) {
+					continue
+				}
+				if got != 7 || !strings.Contains(m, `source="store"`) {
+					t.Errorf("%d of 20 passed, want 7; decisions:\n%s", got, m)
+				}
+				return
 			}
-			if err := a.stop(); err != nil {
-				t.Error(err)
-			}
+			t.Error("the store never answered in time")
 		})
 	}
 	cancel()
@@ -283,8 +294,7 @@ func TestRunRefuses(t *testing.T) {
 		"listener by words": {[]string{"-f", good, "--listener", "payments"}, []string{"payments", "key=value"}},
 		"upstream by URL":   {[]string{"-f", good, "--listener", "name=payments/http,listen=127.0.0.1:0,upstream=http://localhost:9"}, []string{"upstream", "HOST:PORT"}},
 		"port alone":        {[]string{"-f", good, "--listener", "name=payments/http,listen=8080,upstream=localhost:9"}, []string{"listen \"8080\"", "HOST:PORT"}},
-		"protocol to come":  {[]string{"-f", good, "--listener", listener + ",protocol=thrift"}, []string{"thrift", "not supported"}},
-		"another protocol":  {[]string{"-f", good, "--listener", listener + ",protocol=mysql"}, []string{`protocol "mysql"`, "use http, h2c, grpc, ws or auto"}},
+		"another protocol":  {[]string{"-f", good, "--listener", listener + ",protocol=mysql"}, []string{`protocol "mysql"`, "use http, h2c, grpc, ws, thrift or auto"}},
 		"access log":        {[]string{"-f", good, "--listener", listener, "--access-log", "on"}, []string{"--access-log", "off, errors, sampled or all"}},
 		"log sample":        {[]string{"-f", good, "--listener", listener, "--access-log", "sampled", "--access-log-sample", "101"}, []string{"--access-log-sample: 101 is no percentage"}},
 		"nothing to sample": {[]string{"-f", good, "--listener", listener, "--access-log-sample", "1"}, []string{"--access-log-sample goes with --access-log sampled"}},

@@ -42,7 +42,8 @@ func whyCommand() *cobra.Command {
 		Short: "Explain what the policies make of a request",
 		Long: `Why says which policy governs a port, which of its limits hold for a request and
 why the others do not, what it is counted by, what would be decided, and what the
-client would read. The request goes through the sidecar's own code, with counters
+client would read; of an IdempotencyPolicy whose key it is and which, or why the
+request passes unrecorded. The request goes through the sidecar's own code, with counters
 that are fresh: nothing is sent anywhere, and nothing is counted.
 
 With -f it asks about policy files. Without, it reads the policies, Services and
@@ -180,7 +181,7 @@ func (f *whyFlags) fromFiles(ctx context.Context, stdin io.Reader, stderr io.Wri
 	}
 	answer.Source = "By the files " + strings.Join(f.files, ", ")
 	for _, v := range result.Verdicts {
-		governs := v.Kind == v1alpha1.KindRateLimitPolicy && policies.Namespace+"/"+v.Name == answer.Policy
+		governs := answer.Governs(v.Kind, policies.Namespace+"/"+v.Name)
 		answer.Notes = append(answer.Notes, noted(v.Kind+" "+v.Name, r, v.Accepted, governs, v.Reason, v.Message)...)
 	}
 	return answer, nil
@@ -225,18 +226,17 @@ func (f *whyFlags) fromCluster(ctx context.Context, cluster *kube.Cluster, r why
 	}
 	answer.Source = "By the policies, Services and pods of namespace " + cluster.Namespace + " as they are"
 	answer.Notes = append(answer.Notes, live.Notes...)
-	answer.Notes = append(answer.Notes, keyless(w.Snapshot, answer.Policy)...)
+	answer.Notes = append(answer.Notes, keyless(w.Snapshot, answer)...)
 	for i := range live.Verdicts {
 		v := &live.Verdicts[i]
-		governs := v.Policy.Kind == v1alpha1.KindRateLimitPolicy && cluster.Namespace+"/"+v.Policy.Name == answer.Policy
+		governs := answer.Governs(v.Policy.Kind, cluster.Namespace+"/"+v.Policy.Name)
 		if governs || aims(v, f.service) {
 			answer.Notes = append(answer.Notes, noted(v.Policy.Kind+" "+v.Policy.Name, r, v.Accepted(), governs, string(v.Reason), v.Message)...)
 		}
 	}
-	if answer.Policy == "" {
-		return answer, nil
+	if answer.Policy != "" || answer.Idempotency != nil {
+		f.addPods(ctx, cluster, &live, w, answer)
 	}
-	f.addPods(ctx, cluster, &live, w, answer)
 	return answer, nil
 }
 
@@ -263,19 +263,23 @@ func (f *whyFlags) addTokens(ctx context.Context, cluster *kube.Cluster) error {
 	return err
 }
 
-// keyless says of which providers the governing policy's tokens cannot be verified here.
-func keyless(s *snapshot.Snapshot, policy string) []string {
-	var out []string
-	for _, p := range s.GetRateLimitPolicies() {
-		if s.GetWorkload().GetNamespace()+"/"+p.GetName() != policy {
+// keyless says of which providers the governing policies' tokens cannot be verified here.
+func keyless(s *snapshot.Snapshot, answer *why.Answer) []string {
+	claims := map[string]bool{}
+	for p := range snapshot.Policies(s) {
+		id := snapshot.IDOf(p)
+		if !answer.Governs(id.Kind, s.GetWorkload().GetNamespace()+"/"+id.Name) {
 			continue
 		}
-		claims := snapshot.JWTClaims(p)
-		for _, provider := range s.GetJwtProviders() {
-			if name := provider.GetName(); len(claims[name]) > 0 && len(provider.GetKeys()) == 0 {
-				out = append(out, fmt.Sprintf("The keys of JWT provider %[1]s are the operator's and not known here, so that no token of it is valid: "+
-					"give them with --jwt-provider name=%[1]s,issuer=%[2]s,jwks=FILE|URL.", name, provider.GetIssuer()))
-			}
+		for provider := range snapshot.JWTClaims(p) {
+			claims[provider] = true
+		}
+	}
+	var out []string
+	for _, provider := range s.GetJwtProviders() {
+		if name := provider.GetName(); claims[name] && len(provider.GetKeys()) == 0 {
+			out = append(out, fmt.Sprintf("The keys of JWT provider %[1]s are the operator's and not known here, so that no token of it is valid: "+
+				"give them with --jwt-provider name=%[1]s,issuer=%[2]s,jwks=FILE|URL.", name, provider.GetIssuer()))
 		}
 	}
 	return out
@@ -291,22 +295,27 @@ func aims(v *compile.Verdict, service string) bool {
 	return false
 }
 
-// addPods says which pods have acked the generation that is explained.
+// addPods says which pods have acked the generations that are explained.
 func (f *whyFlags) addPods(ctx context.Context, cluster *kube.Cluster, live *kube.Live, w *compile.Workload, answer *why.Answer) {
-	_, policy, _ := strings.Cut(answer.Policy, "/")
 	states, err := cluster.PodStates(ctx)
 	if err != nil {
 		answer.Notes = append(answer.Notes, fmt.Sprintf("What each pod has acked is not known: %v", err))
 		return
 	}
-	var generation int64
 	for i := range live.Verdicts {
-		if v := &live.Verdicts[i]; v.Policy.Kind == v1alpha1.KindRateLimitPolicy && v.Policy.Name == policy {
-			generation = v.Generation
+		v := &live.Verdicts[i]
+		if !answer.Governs(v.Policy.Kind, cluster.Namespace+"/"+v.Policy.Name) {
+			continue
 		}
-	}
-	for _, p := range w.Pods {
-		g := kube.Acked(states, p.UID, snapshot.PolicyID{Kind: v1alpha1.KindRateLimitPolicy, Name: policy})
-		answer.Pods = append(answer.Pods, why.Pod{Name: p.Name, Generation: g, Current: g == generation && g > 0})
+		var pods []why.Pod
+		for _, p := range w.Pods {
+			g := kube.Acked(states, p.UID, v.Policy)
+			pods = append(pods, why.Pod{Name: p.Name, Generation: g, Current: g == v.Generation && g > 0})
+		}
+		if v.Policy.Kind == v1alpha1.KindIdempotencyPolicy {
+			answer.Idempotency.Pods = pods
+		} else {
+			answer.Pods = pods
+		}
 	}
 }

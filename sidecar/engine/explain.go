@@ -4,6 +4,7 @@ package engine
 
 import (
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/idempotency"
 	"weir.dev/weir/sidecar/filter/ratelimit"
 )
 
@@ -15,6 +16,17 @@ func RateLimit(p *exchange.Port) *ratelimit.Filter {
 			f = c.Filter
 		}
 		if r, ok := f.(*ratelimit.Filter); ok {
+			return r
+		}
+	}
+	return nil
+}
+
+// Idempotency is the filter of a port that enforces its IdempotencyPolicy, nil where
+// there is none, for those who want it explained.
+func Idempotency(p *exchange.Port) *idempotency.Filter {
+	for _, f := range p.Chain {
+		if r, ok := f.(*idempotency.Filter); ok {
 			return r
 		}
 	}

@@ -41,6 +41,9 @@ type Answer struct {
 	Policy string  `json:"policy,omitempty"`
 	Exempt string  `json:"exempt,omitempty"`
 	Limits []Limit `json:"limits"`
+	// Idempotency is what the IdempotencyPolicy of the port makes of it; absent: there is
+	// none.
+	Idempotency *Idempotency `json:"idempotency,omitempty"`
 	// Decision is allowed, denied or refused.
 	Decision string    `json:"decision"`
 	Response *Response `json:"response,omitempty"`
@@ -127,16 +130,23 @@ func Ask(ctx context.Context, q Question) (*Answer, error) {
 		Port: q.Port, Limits: []Limit{}, Decision: Allowed,
 	}
 	port := portNamed(q.Snapshot, q.Port)
-	if port == nil || port.GetRateLimitPolicy() == "" {
+	if len(snapshot.Governing(port)) == 0 {
 		return out, nil
 	}
 	out.Protocol = protocolName(port.GetProtocol())
-	out.Policy = q.Snapshot.GetWorkload().GetNamespace() + "/" + port.GetRateLimitPolicy()
+	ns := q.Snapshot.GetWorkload().GetNamespace()
+	if name := port.GetRateLimitPolicy(); name != "" {
+		out.Policy = ns + "/" + name
+	}
 	a, err := ask(ctx, q.Snapshot, uint16(port.GetNumber()), r, q.Now)
 	if err != nil {
 		return nil, err
 	}
 	out.Response, out.Notes = &a.response, a.notes
+	if id := (snapshot.PolicyID{Kind: snapshot.KindIdempotencyPolicy, Name: port.GetIdempotencyPolicy()}); id.Name != "" {
+		p, _ := snapshot.Find(q.Snapshot, id).(*snapshot.IdempotencyPolicy)
+		out.Idempotency = viewIdempotency(ns+"/"+id.Name, p, a)
+	}
 	switch {
 	case !a.seen:
 		out.Decision = Refused
@@ -150,6 +160,14 @@ func Ask(ctx context.Context, q Question) (*Answer, error) {
 		out.Limits = append(out.Limits, viewLimit(&a.explanation.Limits[i], policy))
 	}
 	return out, nil
+}
+
+// Governs reports whether the policy is one of those that are explained.
+func (a *Answer) Governs(kind, namespacedName string) bool {
+	if kind == snapshot.KindIdempotencyPolicy {
+		return a.Idempotency != nil && a.Idempotency.Policy == namespacedName
+	}
+	return kind == snapshot.KindRateLimitPolicy && a.Policy == namespacedName
 }
 
 func portNamed(s *snapshot.Snapshot, name string) *snapshot.Port {

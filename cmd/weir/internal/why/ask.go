@@ -21,8 +21,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/api/stream"
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
+	"weir.dev/weir/sidecar/filter/idempotency"
 	"weir.dev/weir/sidecar/filter/limiter"
 	"weir.dev/weir/sidecar/filter/ratelimit"
 	"weir.dev/weir/sidecar/wire/h2c"
@@ -38,7 +40,9 @@ type asked struct {
 	// codec has answered.
 	seen        bool
 	explanation ratelimit.Explanation
-	client      netip.Addr
+	// recorded is what the IdempotencyPolicy makes of it; nil: it was not asked.
+	recorded *idempotency.Explanation
+	client   netip.Addr
 	// notes are about who is believed.
 	notes []string
 	// added are the names of the fields that the filter adds.
@@ -70,6 +74,9 @@ func ask(ctx context.Context, s *snapshot.Snapshot, port uint16, r Request, now 
 	}
 	e := engine.New(engine.Options{Now: func() int64 { return limiter.Micros(now) }})
 	defer e.Close()
+	if err := e.SetSecrets(anyKeys(s)); err != nil {
+		return nil, err
+	}
 	if err := e.Apply(s); err != nil {
 		return nil, fmt.Errorf("the sidecar refuses the snapshot: %w", err)
 	}
@@ -104,6 +111,17 @@ func ask(ctx context.Context, s *snapshot.Snapshot, port uint16, r Request, now 
 		})
 	}
 	return a, nil
+}
+
+// anyKeys are good for records that nobody will read.
+func anyKeys(s *snapshot.Snapshot) *stream.Secrets {
+	out := &stream.Secrets{NamespaceKey: stream.DeriveNamespaceKey(make([]byte, stream.MinRootKey), nil, "why", "why")}
+	for _, p := range s.GetIdempotencyPolicies() {
+		if name := p.GetEncryptionKey(); name != "" {
+			out.Keys = append(out.Keys, &stream.UserKey{Name: name, Version: p.GetEncryptionVersion(), Current: make([]byte, stream.MinRootKey)})
+		}
+	}
+	return out
 }
 
 // believe notes what the port makes of fields that only trusted proxies may set.
@@ -145,13 +163,33 @@ func (w *watched) Port(number uint16) (*exchange.Port, bool) {
 	if p == nil {
 		return p, ready
 	}
-	f := engine.RateLimit(p)
-	if f == nil {
-		return p, ready
-	}
 	c := *p
-	c.Chain = exchange.Chain{&explaining{Filter: f, w: w}}
+	c.Chain = nil
+	if f := engine.RateLimit(p); f != nil {
+		c.Chain = append(c.Chain, &explaining{Filter: f, w: w})
+	}
+	if f := engine.Idempotency(p); f != nil {
+		c.Chain = append(c.Chain, &recording{Filter: f, w: w})
+	}
 	return &c, ready
+}
+
+// recording is the filter of idempotency, with a store that is in this process and
+// empty.
+type recording struct {
+	*idempotency.Filter
+	w *watched
+}
+
+// Head implements exchange.Filter.
+func (f *recording) Head(x *exchange.Exchange) exchange.Verdict {
+	a := f.w.asked
+	e := f.Explain(x)
+	a.recorded, a.seen, a.client = &e, true, x.Client
+	if !e.Shadow {
+		a.added = append(a.added, "idempotency-status")
+	}
+	return f.Filter.Head(x)
 }
 
 // explaining is a filter that keeps what it has made of the request.

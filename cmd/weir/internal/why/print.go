@@ -30,13 +30,17 @@ func (a *Answer) Print(w io.Writer) {
 	}
 	p.Printf("%s at %s, from %s%s\n", a.Request, at, client, assumed)
 	p.Printf("%s\n", a.Source)
-	if a.Policy == "" {
-		p.Printf("No RateLimitPolicy governs the port: everything passes.\n")
+	switch {
+	case a.Policy == "" && a.Idempotency == nil:
+		p.Printf("No policy governs the port: everything passes.\n")
 		a.printNotes(p)
 		return
+	case a.Policy == "":
+		p.Printf("No RateLimitPolicy governs the port.\n")
+	default:
+		p.Printf("Governed by RateLimitPolicy %s\n", a.Policy)
+		printPods(p, a.Pods)
 	}
-	p.Printf("Governed by RateLimitPolicy %s\n", a.Policy)
-	a.printPods(p)
 	for _, matches := range []bool{true, false} {
 		for i := range a.Limits {
 			if l := &a.Limits[i]; l.Matches == matches {
@@ -44,23 +48,24 @@ func (a *Answer) Print(w io.Writer) {
 			}
 		}
 	}
+	a.printIdempotency(p)
 	p.Printf("\n")
 	a.printDecision(p)
 	a.printNotes(p)
 }
 
-func (a *Answer) printPods(p *term.Printer) {
-	if len(a.Pods) == 0 {
+func printPods(p *term.Printer, pods []Pod) {
+	if len(pods) == 0 {
 		return
 	}
 	current := 0
-	for _, pod := range a.Pods {
+	for _, pod := range pods {
 		if pod.Current {
 			current++
 		}
 	}
-	p.Printf("%d of %d pods enforce it as explained here\n", current, len(a.Pods))
-	for _, pod := range a.Pods {
+	p.Printf("%d of %d pods enforce it as explained here\n", current, len(pods))
+	for _, pod := range pods {
 		switch {
 		case pod.Current:
 		case pod.Generation == 0:
@@ -171,12 +176,12 @@ func (a *Answer) printDecision(p *term.Printer) {
 	}
 	switch {
 	case a.Decision == Refused:
-		p.Printf("The proxy refuses the request before a limit is asked:\n\n")
+		p.Printf("The proxy refuses the request before a policy is asked:\n\n")
 	case a.Exempt != "":
 		p.Printf("The request is exempt, neither counted nor limited: %s.\n", a.Exempt)
 	case a.Decision == Denied:
 		p.Printf("%s is %s:\n\n", which, p.Bad("denied"))
-	case !slices.ContainsFunc(a.Limits, func(l Limit) bool { return l.Decision != nil }):
+	case !slices.ContainsFunc(a.Limits, func(l Limit) bool { return l.Decision != nil }) && (a.Idempotency == nil || !a.Idempotency.Matches):
 		p.Printf("No limit holds for the request: it passes.\n")
 	case len(a.Response.Fields) == 0:
 		p.Printf("%s %s; Weir adds nothing to the response.\n", which, p.Good("passes"))
