@@ -49,6 +49,12 @@ bench-ratelimit: ## One limit through Redis: Weir beside Envoy with a rate limit
 	"$$dir/bench-ratelimit" --weir "$$dir/weir-sidecar" --envoy "$$envoy" --redisrate "$$dir/redisrate" \
 	  --version "$$(git describe --always --dirty 2>/dev/null || echo $(VERSION))" $(BENCH_FLAGS)
 
+bench-idempotency: ## Requests executed once, and replays: Weir beside a net/http middleware with go-redis; BENCH_FLAGS as above (Linux, two cores)
+	dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; \
+	$(BUILD) -o "$$dir/" ./cmd/weir-sidecar ./test/bench/cmd/bench-idempotency ./test/bench/peer/naiveidem; \
+	"$$dir/bench-idempotency" --weir "$$dir/weir-sidecar" --naive "$$dir/naiveidem" \
+	  --version "$$(git describe --always --dirty 2>/dev/null || echo $(VERSION))" $(BENCH_FLAGS)
+
 test-envoy: ## A real Envoy asks Weir's rate limit service, with the configuration of docs/gateway.md
 	WEIR_TEST_ENVOY="$$(hack/bench/envoy.sh)" go test -count=1 -run TestEnvoy -v ./sidecar/rls/
 
@@ -99,4 +105,4 @@ fmt: ## Format the Go code
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit test-envoy conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
+.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit bench-idempotency test-envoy conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
