@@ -23,9 +23,9 @@ import (
 	"weir.dev/weir/sidecar/store/redis"
 	"weir.dev/weir/sidecar/telemetry"
 	"weir.dev/weir/sidecar/telemetry/trace"
-	"weir.dev/weir/sidecar/wire/h2c"
 	wire "weir.dev/weir/sidecar/wire/http"
 	"weir.dev/weir/sidecar/wire/listen"
+	"weir.dev/weir/sidecar/wire/proxy"
 )
 
 // Plane serves until Close.
@@ -36,7 +36,7 @@ type Plane struct {
 	telemetry *telemetry.Telemetry
 	// applied is the snapshot that serves.
 	applied atomic.Pointer[snapshot.Snapshot]
-	server  *wire.Server
+	server  *proxy.Server
 	log     *slog.Logger
 	wg      sync.WaitGroup
 	// accepting ends with Close.
@@ -61,7 +61,7 @@ func New(log *slog.Logger, out io.Writer, version, notes string) *Plane {
 		Log:      log,
 		Applied:  func(s engine.Proxy) { p.server.Configure(wire.Settings(s)) },
 	})
-	p.server = wire.New(wire.Config{Ports: p.Engine, HTTP2: h2c.New, Logger: log, Metrics: p.Metrics.Wire(nil)})
+	p.server = proxy.New(proxy.Config{Ports: p.Engine, Logger: log, HTTP: p.Metrics.Wire(nil), Thrift: p.Metrics.Thrift(nil)})
 	p.accepting, p.stopAccepting = context.WithCancel(context.Background())
 	return p
 }
