@@ -18,9 +18,10 @@ import (
 // A record is one string under `<prefix>:{i<hex of its ID>}`. Its time to live is its
 // whole retention, so that its age is told by the server's clock.
 //
-// Begin, Look and Expire fail at once while the breaker is open, and after the
-// store's timeout. The others, which say what has happened already, are tried even
-// then, and for longer.
+// Begin, Look and Expire fail at once while the breaker is open. The others, which say
+// what has happened already, are tried even then. All wait for longer than a limit
+// does: nothing stands in for a record, and a server that writes each one to its disk
+// before it answers (appendfsync always) may well take those 10 ms.
 type Records struct {
 	store  *Store
 	script *script
@@ -52,8 +53,7 @@ func NewRecords(s *Store) *Records {
 	return r
 }
 
-// patience is how long a call waits that is made even while the breaker is open: as
-// long as a connection does.
+// patience is how long a call waits: as long as a connection does.
 func (r *Records) patience() time.Duration { return max(ioTimeout, 2*r.store.opts.Timeout) }
 
 // Do implements record.Store.
@@ -169,10 +169,7 @@ func (r *Records) pull(ctx context.Context, c *recordCall, cmd *record.Command) 
 
 // wait leaves c to the worker when it returns an error.
 func (r *Records) wait(ctx context.Context, c *recordCall) error {
-	s, limit := r.store, r.store.opts.Timeout
-	if insists(c.op) {
-		limit = r.patience()
-	}
+	s, limit := r.store, r.patience()
 	start := time.Now()
 	c.timer.Reset(limit)
 	defer c.timer.Stop()
