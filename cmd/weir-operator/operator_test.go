@@ -199,7 +199,7 @@ func (c cluster) start(name string) *replica {
 	}
 	local := func() string { return fmt.Sprintf("127.0.0.1:%d", freePort(c.T)) }
 	o := parse(c.T, map[string]string{"POD_NAME": own.Name, "POD_IP": "127.0.0.1"},
-		"--config="+file("config.yaml", "{}\n"), "--token-file="+file("token", c.token("weir-operator", own)),
+		"--config="+file("config.yaml", "stores: [{name: default, redis: {addresses: ['127.0.0.1:1']}}]\n"), "--token-file="+file("token", c.token("weir-operator", own)),
 		"--image=weir-sidecar:test", fmt.Sprintf("--webhook-port=%d", freePort(c.T)), "--stream-address="+local(),
 		"--metrics-address=0", "--health-address="+local(), "--admin-address="+local(), "--certificate-name=localhost",
 		"--shutdown-delay=10ms", "--cluster-id=test",
@@ -387,4 +387,5 @@ func TestOperator(t *testing.T) {
 		}
 		return nil
 	})
+	c.readsSecrets()
 }
