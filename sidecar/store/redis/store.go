@@ -131,7 +131,7 @@ func newStore(opts Options, c *Credentials, script *script) *Store {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls.New = func() any { return newCall() }
 	if c != nil || !opts.NeedCredentials {
-		s.conn.Store(newConn(opts, c))
+		s.conn.Store(newConn(s.opts, c))
 	}
 	s.wg.Go(s.supervise)
 	for range workers {

@@ -19,6 +19,8 @@ type model struct {
 	now    uint64
 	actors []*actor
 
+	// past are records there were before cur.
+	past      []*Record
 	lost      bool
 	executed  int // dispatches that nobody has taken back
 	lastFence uint64
@@ -44,6 +46,7 @@ func (m *model) apply(cmd Command) Answer {
 	step := Apply(m.cur, m.age(), m.now, cmd)
 	if step.Write {
 		m.since = m.now
+		m.past = append(m.past, m.cur)
 		if m.cur = step.Record; m.cur != nil {
 			copied := *m.cur
 			m.cur = &copied
@@ -158,7 +161,9 @@ func (m *model) settle(a *actor, state State) {
 	}
 	a.phase = "done"
 	flagged := answer.Result == Lost || answer.Result == Found && a.claim.LostBefore(answer.Record)
-	if a.robbed && cmd.Op == Finish && !flagged {
+	// Another's record is a duplicate, to say the least.
+	other := answer.Result == Found && answer.Record.Owner != a.claim.Owner
+	if a.robbed && cmd.Op == Finish && !flagged && !other {
 		m.t.Fatalf("its claim was lost, and it is told %d with %+v", answer.Result, answer.Record)
 	}
 	if flagged && !m.lost {
@@ -186,6 +191,16 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// lose puts one of the records of before in the place of the one there is.
+func (m *model) lose() {
+	owner := m.cur.Owner
+	n := rapid.IntRange(0, len(m.past)-1).Draw(m.t, "back to")
+	m.cur, m.past, m.lost = m.past[n], m.past[:n], true
+	for _, a := range m.actors {
+		a.robbed = a.robbed || a.call.Owner == owner && (m.cur == nil || m.cur.Owner != owner)
+	}
+}
+
 func (m *model) step(lossy bool) {
 	m.now++
 	switch rapid.IntRange(0, 9).Draw(m.t, "step") {
@@ -197,10 +212,7 @@ func (m *model) step(lossy bool) {
 		return
 	case 2:
 		if lossy && m.cur != nil && (m.cur.State == Inflight || m.cur.State == Unknown) {
-			for _, a := range m.actors {
-				a.robbed = a.robbed || a.call.Owner == m.cur.Owner
-			}
-			m.cur, m.lost = nil, true
+			m.lose()
 		}
 		return
 	}
@@ -219,6 +231,13 @@ func (m *model) step(lossy bool) {
 		a.phase = "done" // crashed
 	case a.phase == "asking":
 		m.ask(a)
+	case what == 1 && a.phase == "dispatched" && rapid.Bool().Draw(m.t, "assert"):
+		claim := *a.claim
+		answer := m.apply(Command{Op: Finish, Next: &claim})
+		if answer.Result == Lost && !m.lost {
+			m.t.Fatal("a loss is told where there was none")
+		}
+		a.robbed = a.robbed && answer.Result != Lost
 	case what == 1:
 		m.apply(Command{Op: Renew, Next: a.claim})
 	case a.phase == "claimed" && what == 2:

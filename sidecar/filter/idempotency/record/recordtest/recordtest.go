@@ -36,6 +36,8 @@ func Run(t *testing.T, s record.Store) {
 		"finish what was lost":               finishLost,
 		"finish another's":                   finishOther,
 		"finish what was unknown":            finishUnknown,
+		"finish over what was released":      finishReleased,
+		"assert a claim":                     assert,
 		"release":                            release,
 		"release leaves a fence":             releaseLeaves,
 		"release by owner alone":             releaseOwner,
@@ -236,6 +238,40 @@ func finishUnknown(_ *testing.T, s *suite) {
 	f := final(c, record.Tombstone, "")
 	f.Status = 200
 	s.want(s.do(id, record.Command{Op: record.Finish, Next: f}), record.Applied)
+	s.is(id, f)
+}
+
+func finishReleased(_ *testing.T, s *suite) {
+	id := newID()
+	c := s.begin(id, 1, long)
+	r := final(c, record.Released, "")
+	s.do(id, record.Command{Op: record.Release, Ref: c.Ref(), Next: r})
+	s.want(s.do(id, record.Command{Op: record.Finish, Next: final(c, record.Complete, "x")}), record.Found)
+	s.is(id, r)
+	// The claim after it is missing.
+	next := *c
+	next.Owner, next.Fence, next.Attempt = record.Owner{2}, c.Fence+1, 2
+	f := final(&next, record.Complete, "x")
+	s.want(s.do(id, record.Command{Op: record.Finish, Next: f}), record.Lost)
+	s.is(id, f)
+}
+
+func assert(_ *testing.T, s *suite) {
+	id, cmd := newID(), func(c *record.Record) record.Command {
+		return record.Command{Op: record.Finish, Next: c}
+	}
+	c := s.begin(id, 1, long)
+	s.want(s.do(id, cmd(c)), record.Applied)
+	s.is(id, c)
+	lost := newID()
+	s.want(s.do(lost, cmd(c)), record.Lost)
+	s.is(lost, c)
+	other := *c
+	other.Owner = record.Owner{2}
+	s.want(s.do(id, cmd(&other)), record.Found)
+	f := final(c, record.Complete, "x")
+	s.do(id, cmd(f))
+	s.want(s.do(id, cmd(c)), record.Found)
 	s.is(id, f)
 }
 

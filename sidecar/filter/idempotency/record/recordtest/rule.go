@@ -93,8 +93,11 @@ func command(r *rand.Rand, cur *record.Record, claims *[]*record.Record) record.
 	case 5:
 		return record.Command{Op: record.Release, Ref: ref, Next: final(c, record.Released, ""), Keep: time.Minute}
 	default:
-		states := []record.State{record.Complete, record.Unknown, record.Tombstone}
-		f := final(c, states[r.IntN(3)], "p")
+		states := []record.State{record.Complete, record.Unknown, record.Tombstone, record.Inflight}
+		f := final(c, states[r.IntN(4)], "p")
+		if f.State == record.Inflight {
+			f.Stamp = 0
+		}
 		f.Fence = max(1, ref.Fence)
 		return record.Command{Op: record.Finish, Next: f}
 	}
