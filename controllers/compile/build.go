@@ -36,6 +36,7 @@ func buildLimits(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 			v1alpha1.ResponseHeadersNone:       snapshot.HeaderStyle_HEADER_STYLE_NONE,
 		}[p.Spec.Response.Headers],
 	}
+	out.Thrift = answersToCalls(p.Spec.Response.Thrift)
 	d := newDraft(out)
 	d.by, d.otherwise, d.failure = "counts by", ", or set scope to Pod", failurePolicy(p)
 	var errs []string
@@ -43,7 +44,7 @@ func buildLimits(in *Input, p *v1alpha1.RateLimitPolicy) (*draft, []string) {
 	for i := range p.Spec.Limits {
 		l := &p.Spec.Limits[i]
 		b := limitBuilder{
-			builder: builder{draft: d, in: in, path: fmt.Sprintf("spec.limits[%d]", i), what: "limit", match: l.Match},
+			builder: builder{draft: d, in: in, path: fmt.Sprintf("spec.limits[%d]", i), what: "limit", match: matchOf(l)},
 			spec:    l, mode: p.Spec.Mode,
 		}
 		out.Limits = append(out.Limits, b.limit())

@@ -36,6 +36,13 @@ func (b *builder) keyParts(of string, members []v1alpha1.KeyMember) (parts []*sn
 	for i := range members {
 		k := &members[i]
 		field := fmt.Sprintf("%s[%d]", of, i)
+		if part := b.ofCall(field, k); part != nil {
+			out = append(out, part)
+			continue
+		}
+		if name := ofHTTP(k); name != "" {
+			b.agrees(field+"."+name, false)
+		}
 		switch {
 		case k.Header != "":
 			name := strings.ToLower(string(k.Header))
@@ -54,7 +61,7 @@ func (b *builder) keyParts(of string, members []v1alpha1.KeyMember) (parts []*sn
 		case k.JWTClaim != nil:
 			out = append(out, &snapshot.KeyPart{Kind: &snapshot.KeyPart_JwtClaim{JwtClaim: b.jwtClaim(field+".jwtClaim", k.JWTClaim)}})
 		default:
-			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam, cookie or jwtClaim.")
+			b.invalid(field, "The member has no source: set header, clientIP, pathParam, queryParam, cookie, jwtClaim, thriftHeader or thriftField.")
 			out = append(out, &snapshot.KeyPart{})
 		}
 	}
@@ -63,6 +70,22 @@ func (b *builder) keyParts(of string, members []v1alpha1.KeyMember) (parts []*sn
 		order = append(order, slices.IndexFunc(out, func(k *snapshot.KeyPart) bool { return proto.Equal(k, part) }))
 	}
 	return parts, order
+}
+
+// ofHTTP is the member's name where only requests of HTTP have it. pathParam says by
+// itself what it needs.
+func ofHTTP(k *v1alpha1.KeyMember) string {
+	switch {
+	case k.Header != "":
+		return "header"
+	case k.QueryParam != "":
+		return "queryParam"
+	case k.Cookie != "":
+		return "cookie"
+	case k.JWTClaim != nil:
+		return "jwtClaim"
+	}
+	return ""
 }
 
 // pathParam checks that every way to match gives the parameter.

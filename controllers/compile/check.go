@@ -24,8 +24,9 @@ type problem struct {
 // draft is a policy that can be enforced, wherever it is attached.
 type draft struct {
 	policy snapshot.Policy
-	// matches is what its matches are about.
-	matches snapshot.Protocol
+	// http and thrift: some of its matches are about these; everything: some of what it
+	// does has no match.
+	http, thrift, everything bool
 	// headers are the paths of keys that are headers, by canonical name.
 	headers map[string][]string
 	// exempt are the paths of exemptions by a header, by canonical name.
@@ -46,7 +47,7 @@ type draft struct {
 }
 
 func newDraft(p snapshot.Policy) *draft {
-	return &draft{policy: p, matches: snapshot.Protocol_PROTOCOL_AUTO, headers: map[string][]string{}, exempt: map[string][]string{}}
+	return &draft{policy: p, headers: map[string][]string{}, exempt: map[string][]string{}}
 }
 
 // subject is a policy of a kind that is enforced.

@@ -36,7 +36,7 @@ func Compile(in Input) Output {
 		verdicts = append(verdicts, v)
 		attaching.Policies = append(attaching.Policies, attach.Policy{
 			ID: s.id, Created: s.meta.CreationTimestamp.UTC(), Targets: s.refs,
-			Matches: d.matches, Enforceable: enforceable(),
+			Matches: d.about(), Only: d.only(), Enforceable: enforceable(s.id.Kind),
 		})
 	}
 	verdicts = append(verdicts, later(&in)...)
@@ -53,15 +53,6 @@ func Compile(in Input) Output {
 		out.Workloads = append(out.Workloads, c.workload(&attached.Workloads[i], ready))
 	}
 	return out
-}
-
-// enforceable are the protocols that sidecars read. A policy over HTTP holds for each:
-// gRPC methods are paths.
-func enforceable() []snapshot.Protocol {
-	return []snapshot.Protocol{
-		snapshot.Protocol_PROTOCOL_HTTP, snapshot.Protocol_PROTOCOL_H2C, snapshot.Protocol_PROTOCOL_GRPC,
-		snapshot.Protocol_PROTOCOL_WEBSOCKET, snapshot.Protocol_PROTOCOL_AUTO,
-	}
 }
 
 type compilation struct {

@@ -16,16 +16,24 @@ const maxParams = 16
 
 func (b *builder) matchList() []*snapshot.Match {
 	var out []*snapshot.Match
+	b.everything = b.everything || len(b.match) == 0
 	for i := range b.match {
+		if t := b.match[i].Thrift; t != nil {
+			b.thrift = true
+			out = append(out, &snapshot.Match{Kind: &snapshot.Match_Thrift{Thrift: &snapshot.ThriftMatch{
+				Service: t.Service, Methods: sorted(t.Methods),
+			}}})
+			continue
+		}
 		field := fmt.Sprintf("match[%d].http", i)
 		h := b.match[i].HTTP
 		if h == nil {
-			b.invalid(fmt.Sprintf("match[%d]", i), "The match is for no protocol: set http.")
+			b.invalid(fmt.Sprintf("match[%d]", i), "The match is for no protocol: set http or thrift.")
 			continue
 		}
-		b.matches = snapshot.Protocol_PROTOCOL_HTTP
+		b.http = true
 		out = append(out, &snapshot.Match{Kind: &snapshot.Match_Http{Http: &snapshot.HTTPMatch{
-			Methods: methods(h.Methods),
+			Methods: sorted(h.Methods),
 			Path:    b.pathMatch(field+".path", h.Path),
 			Headers: b.headerMatches(field+".headers", h.Headers),
 		}}})
@@ -33,7 +41,8 @@ func (b *builder) matchList() []*snapshot.Match {
 	return canonical(out)
 }
 
-func methods(list []v1alpha1.HTTPMethod) []string {
+// sorted are the words of a list whose order has no meaning, each once.
+func sorted[T ~string](list []T) []string {
 	var out []string
 	for _, m := range list {
 		out = append(out, string(m))

@@ -43,14 +43,16 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func TestVerdictsAgreeWithSnapshots(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		out := Compile(anyInput(r))
-		governed := map[string]map[string]bool{} // policy, pod
+		governed := map[attach.PolicyID]map[string]bool{} // policy, pod
 		for _, w := range out.Workloads {
 			for _, port := range w.Snapshot.GetPorts() {
-				for _, pod := range w.Pods {
-					if governed[port.GetRateLimitPolicy()] == nil {
-						governed[port.GetRateLimitPolicy()] = map[string]bool{}
+				for _, id := range snapshot.Governing(port) {
+					for _, pod := range w.Pods {
+						if governed[id] == nil {
+							governed[id] = map[string]bool{}
+						}
+						governed[id][pod.Name] = true
 					}
-					governed[port.GetRateLimitPolicy()][pod.Name] = true
 				}
 			}
 		}
@@ -69,7 +71,7 @@ func TestVerdictsAgreeWithSnapshots(t *testing.T) {
 			if accepted != v.Accepted() {
 				r.Fatalf("%s: accepted %v, but at a target %v", v.Policy, v.Accepted(), accepted)
 			}
-			want := governed[v.Policy.Name]
+			want := governed[v.Policy]
 			if len(behind) == 0 && len(want) == 0 {
 				continue
 			}
@@ -119,7 +121,12 @@ func anyInput(r *rapid.T) Input {
 		in.Pods = append(in.Pods, anyPod(r, fmt.Sprintf("p%d", i)))
 	}
 	for i := range rapid.IntRange(0, 5).Draw(r, "policies") {
-		in.RateLimitPolicies = append(in.RateLimitPolicies, anyPolicy(r, fmt.Sprintf("rlp%d", i)))
+		in.RateLimitPolicies = append(in.RateLimitPolicies, anyPolicy(r, fmt.Sprintf("p%d", i)))
+	}
+	in.NamespaceKey = "1"
+	in.Secrets = map[string]Secret{"keys": {Labelled: true, Version: "1", Bytes: map[string]int{"secret": 32}}, "private": {}}
+	for i := range rapid.IntRange(0, 3).Draw(r, "idempotency") {
+		in.IdempotencyPolicies = append(in.IdempotencyPolicies, anyIdempotency(r, fmt.Sprintf("p%d", i)))
 	}
 	return in
 }
@@ -188,6 +195,22 @@ func anyPolicy(r *rapid.T, name string) v1alpha1.RateLimitPolicy {
 	return p
 }
 
+// anyIdempotency is attached as any limit is.
+func anyIdempotency(r *rapid.T, name string) v1alpha1.IdempotencyPolicy {
+	like := anyPolicy(r, name)
+	p := v1alpha1.IdempotencyPolicy{ObjectMeta: like.ObjectMeta}
+	p.Spec.TargetRefs, p.Spec.StoreRef = like.Spec.TargetRefs, like.Spec.StoreRef
+	p.Spec.Mode = rapid.SampledFrom([]v1alpha1.Mode{"", v1alpha1.ModeShadow}).Draw(r, "mode")
+	p.Spec.Scope = rapid.SampledFrom([][]v1alpha1.KeyMember{
+		{{Cookie: "c"}, {QueryParam: "q"}}, {{ClientIP: &v1alpha1.ClientIPKey{}}}, {{ThriftField: "1"}},
+	}).Draw(r, "scope")
+	if secret := rapid.SampledFrom([]string{"", "keys", "private", "missing"}).Draw(r, "secret"); secret != "" {
+		p.Spec.Encryption = &v1alpha1.Encryption{SecretRef: v1alpha1.SecretRef{Name: secret}}
+	}
+	p.Spec.Response.DenyHeaders = []v1alpha1.HeaderName{"X-A", "x-b"}
+	return p
+}
+
 func anyLimit(r *rapid.T, name string) v1alpha1.Limit {
 	l := v1alpha1.Limit{Name: v1alpha1.ObjectName(name), Limit: 5, Window: "60s"}
 	l.Scope = rapid.SampledFrom([]v1alpha1.LimitScope{"", v1alpha1.LimitScopePod, v1alpha1.LimitScopeCluster}).Draw(r, "scope")
@@ -215,6 +238,14 @@ func shuffled(r *rapid.T, in Input) Input {
 	in.Pods = permuted(r, in.Pods)
 	in.Config.Stores = permuted(r, in.Config.Stores)
 	in.RateLimitPolicies = permuted(r, in.RateLimitPolicies)
+	in.IdempotencyPolicies = permuted(r, in.IdempotencyPolicies)
+	for i := range in.IdempotencyPolicies {
+		p := in.IdempotencyPolicies[i].DeepCopy()
+		p.Spec.TargetRefs = permuted(r, p.Spec.TargetRefs)
+		p.Spec.Scope = permuted(r, p.Spec.Scope)
+		p.Spec.Response.DenyHeaders = permuted(r, p.Spec.Response.DenyHeaders)
+		in.IdempotencyPolicies[i] = *p
+	}
 	for i := range in.Services {
 		in.Services[i].Spec.Ports = permuted(r, in.Services[i].Spec.Ports)
 	}

@@ -11,36 +11,11 @@ import (
 // unsupported returns the paths of the fields that ask for what this version does
 // not do. A field that says what holds anyway is not among them.
 func unsupported(spec *v1alpha1.RateLimitPolicySpec) []string {
-	var out []string
-	for i := range spec.Limits {
-		out = append(out, unsupportedInLimit(fmt.Sprintf("spec.limits[%d]", i), &spec.Limits[i])...)
+	// 0 is UNKNOWN, which sidecars take for the default.
+	if t := spec.Response.Thrift; t != nil && t.ExceptionCode != nil && *t.ExceptionCode == 0 {
+		return []string{"spec.response.thrift.exceptionCode"}
 	}
-	if t := spec.Response.Thrift; t != nil {
-		for _, f := range []struct {
-			set  bool
-			name string
-		}{
-			{t.ExceptionCode != nil && *t.ExceptionCode != 6, "exceptionCode"},
-			{t.ExceptionField != 0, "exceptionField"},
-			{len(t.OnewayMethods) > 0, "onewayMethods"},
-		} {
-			if f.set {
-				out = append(out, "spec.response.thrift."+f.name)
-			}
-		}
-	}
-	return out
-}
-
-func unsupportedInLimit(path string, l *v1alpha1.Limit) []string {
-	var out []string
-	for i := range l.Match {
-		if l.Match[i].Thrift != nil {
-			out = append(out, fmt.Sprintf("%s.match[%d].thrift", path, i))
-		}
-	}
-	out = append(out, unsupportedMembers(path+".key", l.Key)...)
-	return out
+	return nil
 }
 
 // unsupportedIdempotency is unsupported of an IdempotencyPolicy.
