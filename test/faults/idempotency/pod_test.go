@@ -62,6 +62,19 @@ func weir(t testing.TB) string {
 	return bin
 }
 
+// accept has the application accept connections again. Its port may be another's for
+// a moment.
+func (p *pod) accept() {
+	var err error
+	for range 500 {
+		if err = p.application.Accept(); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.t.Errorf("%s: %v", p.name, err)
+}
+
 // pod is one `weir run` with a tap on each side.
 type pod struct {
 	t    testing.TB
@@ -72,6 +85,8 @@ type pod struct {
 	address string
 	store   *tap.Tap
 	admin   string
+	// application is the tap between it and the application.
+	application *tap.Tap
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -86,13 +101,13 @@ func newPod(t testing.TB, name, bin, file, upstream, redis string) *pod {
 	p := &pod{t: t, name: name, bin: bin}
 	p.armed.pod = p
 	p.store = tap.Redis(t, redis, recordCommand, p.armed.hit)
-	application := tap.Streams(t, upstream, "app", p.armed.hit)
+	p.application = tap.Streams(t, upstream, "app", p.armed.hit)
 	listen := redistest.FreeAddr(t)
 	p.admin = redistest.FreeAddr(t)
 	p.address = tap.Streams(t, listen, "client", p.armed.hit).Addr
 	p.args = []string{
 		"run", "-f", file, "--redis", p.store.Addr, "--data-dir", t.TempDir(), "--admin", p.admin,
-		"--listener", "name=shop/http,listen=" + listen + ",upstream=" + application.Addr + ",protocol=http",
+		"--listener", "name=shop/http,listen=" + listen + ",upstream=" + p.application.Addr + ",protocol=http",
 	}
 	p.start()
 	t.Cleanup(p.stop)
@@ -164,12 +179,20 @@ func (p *pod) signal(sig syscall.Signal) {
 	}
 }
 
-// restart starts it again after kill.
+// drainWithin is how long a process may go on after SIGTERM.
+const drainWithin = 30 * time.Second
+
+// restart starts it again after its end, which has been asked for.
 func (p *pod) restart() {
 	p.mu.Lock()
 	cmd := p.cmd
 	p.mu.Unlock()
+	late := time.AfterFunc(drainWithin, func() {
+		p.t.Errorf("%s goes on %s after it was to end", p.name, drainWithin)
+		p.kill()
+	})
 	_ = cmd.Wait()
+	late.Stop()
 	p.start()
 }
 

@@ -20,6 +20,9 @@ var (
 	seed = flag.Uint64("faults.seed", 0, "seed of the run; 0: a new one")
 )
 
+// thorough is from how many payments on all has to be done that can be.
+const thorough = 5000
+
 // world is two pods over one Redis, before one application.
 type world struct {
 	t     *testing.T
@@ -70,7 +73,7 @@ func (w *world) load(n *nemesis) *history {
 			n.run(stop)
 		}
 	}()
-	const clients = 16
+	const clients = 32
 	var next, made atomic.Int64
 	var wg sync.WaitGroup
 	for id := range clients {
@@ -158,12 +161,15 @@ func (w *world) summary(h *history, n *nemesis, began time.Time) {
 	w.t.Logf("%d keys, %d calls, %d dispatches, %d effects in %.0f s; answers %v", len(w.app.ledger()), len(h.ops), dispatched, w.app.effects, time.Since(began).Seconds(), h.counts())
 	if n != nil {
 		w.t.Logf("the nemesis:\n%s", n.report())
+		if missing := n.missing(); len(missing) > 0 && *keys >= thorough {
+			w.t.Errorf("never done: %s", strings.Join(missing, ", "))
+		}
 	}
 }
 
 func (w *world) atMostOnce(store bool) {
 	began := time.Now()
-	n := &nemesis{w: w, rand: rand.New(rand.NewPCG(w.seed, 1<<32)), store: store, done: map[string]int{}}
+	n := newNemesis(w, store)
 	h := w.load(n)
 	w.summary(h, n, began)
 	for _, key := range w.dispatches() {
@@ -184,7 +190,7 @@ func TestAtMostOnceOverFailingRedis(t *testing.T) { newWorld(t, "AtMostOnce").at
 func TestAtLeastOnce(t *testing.T) {
 	w := newWorld(t, "AtLeastOnce")
 	began := time.Now()
-	n := &nemesis{w: w, rand: rand.New(rand.NewPCG(w.seed, 1<<32)), done: map[string]int{}}
+	n := newNemesis(w, false)
 	h := w.load(n)
 	w.summary(h, n, began)
 	t.Logf("%d keys were dispatched more than once", len(w.dispatches()))

@@ -21,9 +21,10 @@ type Tap struct {
 	// Addr is where it listens.
 	Addr string
 
-	ln     net.Listener
+	join   func(near, far net.Conn) (up, down half)
 	target atomic.Pointer[string]
 	mu     sync.Mutex
+	ln     net.Listener
 	conns  map[net.Conn]bool
 	closed bool
 	wg     sync.WaitGroup
@@ -114,19 +115,21 @@ func start(t testing.TB, target string, join func(near, far net.Conn) (up, down 
 	if err != nil {
 		t.Fatal(err)
 	}
-	tap := &Tap{Addr: ln.Addr().String(), ln: ln, conns: map[net.Conn]bool{}}
+	tap := &Tap{Addr: ln.Addr().String(), join: join, ln: ln, conns: map[net.Conn]bool{}}
 	tap.target.Store(&target)
-	tap.wg.Go(func() {
-		for {
-			near, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			tap.wg.Go(func() { tap.serve(near, join) })
-		}
-	})
+	tap.wg.Go(func() { tap.accept(ln) })
 	t.Cleanup(tap.close)
 	return tap
+}
+
+func (t *Tap) accept(ln net.Listener) {
+	for {
+		near, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		t.wg.Go(func() { t.serve(near) })
+	}
 }
 
 // Retarget makes connections from now on go to another address, and cuts those that
@@ -134,6 +137,29 @@ func start(t testing.TB, target string, join func(near, far net.Conn) (up, down 
 func (t *Tap) Retarget(target string) {
 	t.target.Store(&target)
 	t.Cut()
+}
+
+// Refuse stops listening, so that whoever dials is refused, and cuts what there is.
+// Accept ends it.
+func (t *Tap) Refuse() {
+	t.mu.Lock()
+	ln := t.ln
+	t.mu.Unlock()
+	_ = ln.Close()
+	t.Cut()
+}
+
+// Accept listens again after Refuse.
+func (t *Tap) Accept() error {
+	ln, err := net.Listen("tcp", t.Addr)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ln = ln
+	t.wg.Go(func() { t.accept(ln) })
+	return nil
 }
 
 // Cut ends all connections.
@@ -154,15 +180,15 @@ func cut(c net.Conn) {
 }
 
 func (t *Tap) close() {
-	_ = t.ln.Close()
 	t.mu.Lock()
 	t.closed = true
+	_ = t.ln.Close()
 	t.mu.Unlock()
 	t.Cut()
 	t.wg.Wait()
 }
 
-func (t *Tap) serve(near net.Conn, join func(near, far net.Conn) (up, down half)) {
+func (t *Tap) serve(near net.Conn) {
 	far, err := net.Dial("tcp", *t.target.Load())
 	if err != nil {
 		cut(near)
@@ -179,7 +205,7 @@ func (t *Tap) serve(near net.Conn, join func(near, far net.Conn) (up, down half)
 		cut(far)
 		return
 	}
-	up, down := join(near, far)
+	up, down := t.join(near, far)
 	var both sync.WaitGroup
 	run := func(h half, to net.Conn) {
 		both.Go(func() {
