@@ -39,9 +39,9 @@
 //
 // A response that a recorder wants (exchange.Exchange.Record) is read to its end
 // without a client, too, for at most as long as a client may stand still, or as the
-// exchange's Timeout and Late say when that is longer. Its last byte, and of an empty
-// one the head, is written when recorders have ended. A client that was answered 504
-// meanwhile was told that its connection ends.
+// exchange's Timeout and Late say when that is longer. Its last byte, or all of it
+// where it came as a whole, is written when recorders have ended. A client that was
+// answered 504 meanwhile was told that its connection ends.
 //
 // After 101 to an Upgrade that was passed on, a connection is a tunnel: see
 // tunnel.go.

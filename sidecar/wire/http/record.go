@@ -71,14 +71,14 @@ func (t *txn) relayRecorded() exchange.Outcome {
 	if !t.deaf {
 		t.status = l.status
 	}
-	last := l.start
+	last, begun := l.start, false
 	for !l.body.ended {
 		if !t.until.IsZero() && t.Gone() {
 			return t.broken(ErrClientGone)
 		}
 		if len(w) > 0 && l.br.Buffered() == 0 || len(w) >= bulk {
 			t.send(w, l.body.size)
-			w = t.w
+			w, begun = t.w, true
 			if now := time.Now(); now.Sub(last) > t.s.Settings().Stall/8 {
 				last = now
 				t.c.extendDeadlines(now)
@@ -105,17 +105,20 @@ func (t *txn) relayRecorded() exchange.Outcome {
 		t.send(w, l.body.size)
 		return t.broken(io.ErrUnexpectedEOF)
 	}
-	return t.endRecorded(w, out)
+	return t.endRecorded(w, out, begun)
 }
 
-// endRecorded sends all but the end of the response, and that when recorders have
-// ended.
-func (t *txn) endRecorded(w []byte, out framing) exchange.Outcome {
+// endRecorded sends the end of the response when recorders have ended, and what else
+// there is before, where the client has its beginning already. A response that came as
+// a whole goes as one: most of it is of no use to the client, and would cost another
+// system call.
+func (t *txn) endRecorded(w []byte, out framing, begun bool) exchange.Outcome {
 	size := t.up.body.size
-	whole := out == noBody || out == fixedLength && size == 0
 	switch {
-	case whole:
-		// The head is the end.
+	case !begun:
+		if out == chunked {
+			w = t.appendLastChunk(w)
+		}
 	case out == fixedLength:
 		end := w[len(w)-1]
 		t.send(w[:len(w)-1], size-1)
@@ -132,7 +135,7 @@ func (t *txn) endRecorded(w []byte, out framing) exchange.Outcome {
 		if t.aborted == "" {
 			t.aborted = abortedUnrecorded
 		}
-		if !t.deaf && whole {
+		if !t.deaf && !begun {
 			t.status = 0
 		}
 		t.resetHTTP10()

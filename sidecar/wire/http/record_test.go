@@ -160,32 +160,59 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestLastByte: all but the end of a response goes on at once, and the end only when
-// recorders have ended; not at all when they say so.
+// TestLastByte: of a response that comes in parts all but the end goes on at once. The
+// end, and a response that comes as a whole, goes only when recorders have ended; not at
+// all when they say so.
 func TestLastByte(t *testing.T) {
-	for name, test := range map[string]struct{ app, before, after string }{
-		"fixed": {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", "o"},
-		"chunks": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "0\r\nA: b\r\n\r\n"},
-		"empty": {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
-		"204":   {"HTTP/1.1 204 No Content\r\n\r\n", "", "HTTP/1.1 204 No Content\r\n\r\n"},
+	for name, test := range map[string]struct {
+		// app is the response; of one that has a rest, the rest comes when the client
+		// has the early part.
+		app, early, rest string
+		before, after    string
+	}{
+		"fixed": {app: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", after: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"},
+		"fixed, in parts": {
+			app: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", early: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", rest: "llo", before: "ll", after: "o",
+		},
+		"fixed, after its head": {
+			app: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", early: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", rest: "o", after: "o",
+		},
+		"chunks": {
+			app:   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",
+			after: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",
+		},
+		"chunks, in parts": {
+			app:   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+			early: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", rest: "0\r\nA: b\r\n\r\n", after: "0\r\nA: b\r\n\r\n",
+		},
+		"empty": {app: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", after: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+		"204":   {app: "HTTP/1.1 204 No Content\r\n\r\n", after: "HTTP/1.1 204 No Content\r\n\r\n"},
 	} {
 		for _, whole := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, whole), func(t *testing.T) {
 				t.Parallel()
 				w, f := newWatcher(), newRecorder()
-				reached, release := make(chan struct{}), make(chan struct{})
+				reached, release, rest := make(chan struct{}), make(chan struct{}), make(chan struct{})
 				f.end = func(*exchange.Exchange) bool { close(reached); <-release; return whole }
 				p := chainPorts(f)
 				p.port.Observer = w
 				_, front := proxy(t, Config{Ports: p}, rawApp(t, func(c *net.TCPConn, br *bufio.Reader) {
 					for readRawHead(br) != "" {
 						_, _ = io.WriteString(c, test.app)
+						if test.rest != "" {
+							<-rest
+							_, _ = io.WriteString(c, test.rest)
+						}
 					}
 				}))
 				c, br := dialRaw(t, front)
 				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-				got := make([]byte, len(test.before))
+				got := make([]byte, len(test.early))
+				if _, err := io.ReadFull(br, got); err != nil || string(got) != test.early {
+					t.Errorf("first: %q, %v", got, err)
+				}
+				close(rest)
+				got = make([]byte, len(test.before))
 				if _, err := io.ReadFull(br, got); err != nil || string(got) != test.before {
 					t.Errorf("before the end: %q, %v", got, err)
 				}
@@ -210,7 +237,7 @@ func TestLastByte(t *testing.T) {
 						t.Errorf("got %q", b)
 					}
 					want.Outcome, want.Aborted = exchange.Aborted, abortedUnrecorded
-					if test.before == "" {
+					if test.early == "" {
 						want.Status = 0
 					}
 				}
@@ -222,7 +249,7 @@ func TestLastByte(t *testing.T) {
 				c, br = dialRaw(t, front)
 				f.end = nil
 				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-				if b, _ := io.ReadAll(br); !strings.HasPrefix(string(b), "HTTP/1.1 20") || test.before != "" && !strings.HasSuffix(string(b), test.after) {
+				if b, _ := io.ReadAll(br); !strings.HasPrefix(string(b), "HTTP/1.1 20") || test.early != "" && !strings.HasSuffix(string(b), test.after) {
 					t.Errorf("the next got %q", b)
 				}
 			})
