@@ -61,6 +61,12 @@ test-envoy: ## A real Envoy asks Weir's rate limit service, with the configurati
 conformance-websocket: ## Autobahn's WebSocket suite, directly and through Weir (Python 2.7)
 	hack/conformance/autobahn.sh
 
+conformance-stripe: ## stripe-python's own keys and retries through Weir: one charge per call (Python 3)
+	hack/conformance/stripe.sh
+
+soak-idempotency: ## 10,000 payments per guarantee and kind of fault, under a nemesis; FAULTS_FLAGS=-faults.seed=<n> repeats one (an hour at most)
+	go test -count=1 -timeout 90m -v ./test/faults/idempotency -args -faults.keys=10000 $(FAULTS_FLAGS)
+
 verify: verify-generated verify-format lint chart ## Generated code, format, lint, import rules, chart
 
 verify-generated:
@@ -105,4 +111,4 @@ fmt: ## Format the Go code
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit bench-idempotency test-envoy conformance-websocket verify verify-generated verify-format lint chart build install images generate fmt help
+.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit bench-idempotency test-envoy conformance-websocket conformance-stripe soak-idempotency verify verify-generated verify-format lint chart build install images generate fmt help
