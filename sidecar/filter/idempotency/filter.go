@@ -140,8 +140,8 @@ func (f *Filter) decide(x *exchange.Exchange, s *scratch) exchange.Verdict {
 	f.print(x, s)
 	s.call = ledger.Call{
 		ID:          f.id(keys, s),
-		Fingerprint: record.Digest(mac(&keys.Records, ofFingerprint, s.buf)),
-		Credentials: f.credentials(x, keys),
+		Fingerprint: record.Digest(s.records.mac(&keys.Records, ofFingerprint, s.buf)),
+		Credentials: f.credentials(x, keys, s),
 		Terms:       &f.terms,
 	}
 	switch {

@@ -3,8 +3,6 @@
 package idempotency
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -180,22 +178,11 @@ func (f *Filter) deriveKey(x *exchange.Exchange, s *scratch, read bool) (keyStat
 	return keyFound, ""
 }
 
-// mac is 128 bits of HMAC-SHA256: who has no key can neither make up an id nor try out
-// what a record is of.
-func mac(k *[nskey.Size]byte, of byte, b []byte) (out [16]byte) {
-	h := hmac.New(sha256.New, k[:])
-	_, _ = h.Write([]byte{of})
-	_, _ = h.Write(b)
-	var sum [sha256.Size]byte
-	copy(out[:], h.Sum(sum[:0]))
-	return out
-}
-
 func (f *Filter) id(k *nskey.Keys, s *scratch) record.ID {
 	if f.shadow {
-		return record.ID(mac(&k.Records, ofShadow, s.name))
+		return record.ID(s.records.mac(&k.Records, ofShadow, s.name))
 	}
-	return record.ID(mac(&k.Records, ofRecord, s.name))
+	return record.ID(s.records.mac(&k.Records, ofRecord, s.name))
 }
 
 // print puts into s.buf what two requests of one key have to have in common.
@@ -221,11 +208,11 @@ func (f *Filter) print(x *exchange.Exchange, s *scratch) {
 }
 
 // credentials is of the field Authorization; zero where it is not compared.
-func (f *Filter) credentials(x *exchange.Exchange, k *nskey.Keys) record.Digest {
+func (f *Filter) credentials(x *exchange.Exchange, k *nskey.Keys, s *scratch) record.Digest {
 	if f.claimed || x.Delivery != nil {
 		return record.Digest{}
 	}
 	field, count := x.Request.Header("authorization")
-	b := binary.BigEndian.AppendUint32(nil, uint32(count))
-	return record.Digest(mac(&k.Credentials, ofCredentials, append(b, field...)))
+	s.buf = append(binary.BigEndian.AppendUint32(s.buf[:0], uint32(count)), field...)
+	return record.Digest(s.credentials.mac(&k.Credentials, ofCredentials, s.buf))
 }

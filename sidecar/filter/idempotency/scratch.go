@@ -22,6 +22,8 @@ type scratch struct {
 	// scoped is the length of the scope in name.
 	scoped int
 	buf    []byte
+	// records and credentials hash under the keys for these.
+	records, credentials keyed
 
 	derived bool
 	call    ledger.Call
