@@ -27,6 +27,9 @@ var never = map[string]bool{
 	fieldOutcome: true, lowerStatus: true, lowerReplayed: true,
 }
 
+// longestNever is the longest name in never, or longer.
+const longestNever = 32
+
 // Values of weir-idempotency-outcome.
 const (
 	outcomeCommitted   = "committed"
@@ -202,8 +205,20 @@ func (f *Filter) reply(x *exchange.Exchange, s *scratch) *exchange.Reply {
 
 // keeps reports whether replays have the field.
 func (f *Filter) keeps(name []byte) bool {
-	lower := string(bytes.ToLower(name))
-	return !never[lower] && !slices.Contains(f.denied, lower)
+	var buf [longestNever]byte
+	if len(name) <= len(buf) {
+		lower := buf[:len(name)]
+		for i, c := range name {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			lower[i] = c
+		}
+		if never[string(lower)] {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.denied, func(denied string) bool { return equalFold(name, denied) })
 }
 
 // Overdue: the client is answered 504, and the outcome is not known yet.

@@ -70,6 +70,8 @@ type notes struct {
 	arena  arena
 	// pages that a slot has in the arena.
 	pages [slots]run
+	// buffers are *[]byte that records are put together in.
+	buffers sync.Pool
 }
 
 func notePath(dir string, process [8]byte) string {
@@ -212,10 +214,9 @@ func (n *notes) dispatch(i int, rec *record.Record) {
 		return
 	}
 	s := n.slot(i)
-	var h [record.HeaderLen]byte
-	rec.PutHeader(&h)
-	copy(s[atHeader:], h[:])
-	binary.BigEndian.PutUint32(s[atHeaderCRC:], crc32.ChecksumIEEE(h[:]))
+	h := s[atHeader:atPage]
+	rec.PutHeader((*[record.HeaderLen]byte)(h))
+	binary.BigEndian.PutUint32(s[atHeaderCRC:], crc32.ChecksumIEEE(h))
 	setState(s, slotDispatched)
 }
 
@@ -231,7 +232,13 @@ func (n *notes) capture(i int, final *record.Record) {
 	if n.gone || !n.pagesFor(i, size) {
 		return
 	}
-	b := final.Append(make([]byte, 0, size))
+	buf, _ := n.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer n.buffers.Put(buf)
+	b := final.Append((*buf)[:0])
+	*buf = b
 	page := n.pages[i].from
 	if _, err := n.blobs.WriteAt(b, int64(page)*pageLen); err != nil {
 		return
