@@ -56,9 +56,12 @@ func weir(t *testing.T) string {
 			return
 		}
 		binary.path = filepath.Join(binary.dir, "weir")
-		cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", binary.path, "weir.dev/weir/cmd/weir")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		binary.out, binary.err = cmd.CombinedOutput()
+		// As the test itself is built, so that most of it is there already.
+		args := []string{"build", "-o", binary.path}
+		if racing {
+			args = append(args, "-race")
+		}
+		binary.out, binary.err = exec.Command("go", append(args, "weir.dev/weir/cmd/weir")...).CombinedOutput()
 	})
 	if binary.err != nil {
 		t.Fatalf("%v\n%s", binary.err, binary.out)

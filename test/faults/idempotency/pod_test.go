@@ -47,19 +47,45 @@ spec:
 `, guarantee, lease, wait, upstreamTimeout, lateWindow)
 }
 
+// binary is built once for all tests, and kept until the last is over.
+var binary struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+	out  []byte
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary.dir != "" {
+		_ = os.RemoveAll(binary.dir)
+	}
+	os.Exit(code)
+}
+
 // weir is the binary under test: WEIR_BIN, or built from this tree.
 func weir(t testing.TB) string {
 	t.Helper()
-	if bin := os.Getenv("WEIR_BIN"); bin != "" {
-		return bin
+	binary.once.Do(func() {
+		if binary.path = os.Getenv("WEIR_BIN"); binary.path != "" {
+			return
+		}
+		if binary.dir, binary.err = os.MkdirTemp("", "weir"); binary.err != nil {
+			return
+		}
+		binary.path = filepath.Join(binary.dir, "weir")
+		// As the test itself is built, so that most of it is there already.
+		args := []string{"build", "-o", binary.path}
+		if racing {
+			args = append(args, "-race")
+		}
+		binary.out, binary.err = exec.Command("go", append(args, "weir.dev/weir/cmd/weir")...).CombinedOutput()
+	})
+	if binary.err != nil {
+		t.Fatalf("%v\n%s", binary.err, binary.out)
 	}
-	bin := filepath.Join(t.TempDir(), "weir")
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", bin, "weir.dev/weir/cmd/weir")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return bin
+	return binary.path
 }
 
 // accept has the application accept connections again. Its port may be another's for
@@ -200,6 +226,9 @@ func (p *pod) stop() {
 	p.signal(syscall.SIGCONT)
 	p.kill()
 	_ = p.cmd.Wait()
+	if _, race, ok := strings.Cut(p.log(), "WARNING: DATA RACE"); ok {
+		p.t.Errorf("%s has a data race:%.4000s", p.name, race)
+	}
 	if p.t.Failed() {
 		p.t.Logf("the last of %s's log:\n%s", p.name, last(p.log(), 4000))
 	}

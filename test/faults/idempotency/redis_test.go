@@ -5,6 +5,8 @@ package idempotency
 import (
 	"context"
 	"net"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,12 +50,39 @@ func (s *servers) follow() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.primary.Addr)
 	s.ask(s.replica, "REPLICAOF", host, port)
-	for range 1000 {
-		if n, _ := s.ask(s.primary, "WAIT", 1, 100).(int64); n == 1 {
-			return
+	s.caughtUp()
+}
+
+// caughtUp waits until the replica has all that the primary has acknowledged by now.
+// (WAIT does not: it is about the writes of its own connection.)
+func (s *servers) caughtUp() {
+	s.t.Helper()
+	has, err := strconv.ParseInt(s.replication(s.primary, "master_repl_offset"), 10, 64)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	for range 3000 {
+		if s.replication(s.replica, "master_link_status") == "up" {
+			got, err := strconv.ParseInt(s.replication(s.replica, "slave_repl_offset"), 10, 64)
+			if err == nil && got >= has {
+				return
+			}
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	s.t.Error("the replica does not follow")
+}
+
+func (s *servers) replication(server *redistest.Server, field string) string {
+	s.t.Helper()
+	info, _ := s.ask(server, "INFO", "replication").(string)
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
 }
 
 // failover makes the replica the primary. Where lossy it has lost the last writes of
@@ -65,11 +94,7 @@ func (s *servers) failover(w *world, lossy bool) {
 		time.Sleep(150 * time.Millisecond)
 	} else {
 		s.ask(s.primary, "CLIENT", "PAUSE", 60000, "WRITE")
-		for range 1000 {
-			if n, _ := s.ask(s.primary, "WAIT", 1, 100).(int64); n == 1 {
-				break
-			}
-		}
+		s.caughtUp()
 		s.ask(s.replica, "REPLICAOF", "NO", "ONE")
 	}
 	old := s.primary
