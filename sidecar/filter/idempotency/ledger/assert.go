@@ -30,18 +30,18 @@ func (l *Ledger) suspect() {
 }
 
 // lost counts a record that the store had acknowledged and lost.
-func (l *Ledger) lost(id record.ID) {
+func (l *Ledger) lost(id record.ID, mine *record.Record) {
 	l.metrics.Lost()
-	if l.opts.Suspect != nil {
+	if l.opts.Suspect != nil && mine.Flags&record.Shadow == 0 {
 		l.opts.Suspect(id, RecordLost)
 	}
 	l.suspect()
 }
 
 // duplicate counts a request that was executed here while another's record holds.
-func (l *Ledger) duplicate(id record.ID) {
+func (l *Ledger) duplicate(id record.ID, mine *record.Record) {
 	l.metrics.Duplicate()
-	if l.opts.Suspect != nil {
+	if l.opts.Suspect != nil && mine.Flags&record.Shadow == 0 {
 		l.opts.Suspect(id, ExecutedTwice)
 	}
 }
@@ -121,7 +121,7 @@ func (l *Ledger) underWay() (claims []*Claim) {
 		s := &l.flights[i]
 		s.mu.Lock()
 		for _, f := range s.flights {
-			if c := f.claim; c != nil && c.renewable.Load() && c.dispatched.Load() {
+			if c := f.claim; c != nil && c.renewable.Load() && c.dispatched.Load() && !c.terms.Shadow {
 				claims = append(claims, c)
 			}
 		}
@@ -140,7 +140,7 @@ func (l *Ledger) assertClaim(ctx context.Context, c *Claim) error {
 	case err != nil:
 		return err
 	case answer.Result == record.Lost:
-		l.lost(c.ID)
+		l.lost(c.ID, &c.rec)
 		fallthrough
 	case answer.Result == record.Applied:
 		c.leaseFrom.Store(asked.Sub(l.clock.from).Nanoseconds())
@@ -167,7 +167,7 @@ func (l *Ledger) assertOutcome(ctx context.Context, o *outcome, keep time.Durati
 	}
 	switch {
 	case answer.Result == record.Lost:
-		l.lost(o.id)
+		l.lost(o.id, cmd.Next)
 	case answer.Result == record.Found && answer.Record != nil && answer.Record.Owner != cmd.Next.Owner:
 		o.flagged = true
 		// All get the response that holds from now on.
@@ -180,9 +180,9 @@ func (l *Ledger) assertOutcome(ctx context.Context, o *outcome, keep time.Durati
 // displaced counts that other is in the place of mine, which was executed.
 func (l *Ledger) displaced(id record.ID, mine, other *record.Record) {
 	if mine.LostBefore(other) {
-		l.lost(id)
+		l.lost(id, mine)
 	}
 	if other.State != record.Released {
-		l.duplicate(id)
+		l.duplicate(id, mine)
 	}
 }

@@ -126,7 +126,7 @@ func (c *Claim) saved(answer record.Answer, e *entry) Outcome {
 	l := c.ledger
 	switch answer.Result {
 	case record.Lost:
-		l.lost(c.ID)
+		l.lost(c.ID, &c.rec)
 	case record.Applied:
 	default:
 		return c.superseded(answer.Record)
@@ -238,7 +238,7 @@ func (c *Claim) doubted(answer record.Answer, err error) {
 	switch {
 	case err != nil:
 	case answer.Result == record.Lost:
-		c.ledger.lost(c.ID)
+		c.ledger.lost(c.ID, &c.rec)
 	case answer.Result == record.Found && answer.Record != nil && answer.Record.Owner != c.rec.Owner:
 		c.fenced(answer.Record)
 	}
@@ -248,9 +248,9 @@ func (c *Claim) doubted(answer record.Answer, err error) {
 func (c *Claim) fenced(rec *record.Record) {
 	l := c.ledger
 	l.metrics.Fenced()
-	l.duplicate(c.ID)
+	l.duplicate(c.ID, &c.rec)
 	if rec != nil && c.rec.LostBefore(rec) {
-		l.lost(c.ID)
+		l.lost(c.ID, &c.rec)
 	}
 }
 

@@ -160,6 +160,9 @@ func (l *Ledger) do(ctx context.Context, id record.ID, cmd record.Command) (reco
 	answer, err := l.opts.Store.Do(ctx, id, cmd)
 	l.metrics.Store(cmd.Op.String(), time.Since(start))
 	told := cmd.Op == record.Finish || cmd.Op == record.Release && cmd.Ref.Fence != 0
+	if cmd.Next != nil && cmd.Next.Flags&record.Shadow != 0 {
+		told = false
+	}
 	if told && err == nil && (answer.Result == record.Applied || answer.Result == record.Lost) {
 		l.recent.add(&outcome{id: id, cmd: cmd, at: time.Now()})
 	}

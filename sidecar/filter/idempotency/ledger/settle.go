@@ -190,7 +190,7 @@ func (l *Ledger) settled(n *note, answer record.Answer) {
 	rec := answer.Record
 	switch {
 	case answer.Result == record.Lost:
-		l.lost(n.id)
+		l.lost(n.id, &n.rec)
 	case n.state != slotClaimed && answer.Result == record.Found && rec != nil && rec.Owner != n.owner:
 		l.displaced(n.id, &n.rec, rec)
 	}
