@@ -19,7 +19,7 @@ type options struct {
 }
 
 func main() {
-	o := &options{Options: stand.Options{Rounds: 5, Seconds: 3, Scenarios: strings.Join(scenarioIDs(), ","), Peers: "weir,naive"}}
+	o := &options{Options: stand.Options{Rounds: 4, Seconds: 3, Scenarios: strings.Join(scenarioIDs(), ","), Peers: "weir,naive"}}
 	o.Register(flag.CommandLine, "idempotency")
 	flag.StringVar(&o.naive, "naive", "", "the `program` test/bench/peer/naiveidem (default: left out)")
 	flag.StringVar(&o.redis, "redis", "redis-server", "a Redis `program`, 6.2 or later")

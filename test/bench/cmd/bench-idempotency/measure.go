@@ -135,11 +135,10 @@ func (b *bench) prepare(ctx context.Context, s scenario, c *contender, count int
 	if count == 0 {
 		return k, nil
 	}
-	by := c.peer
 	if s.other {
-		by = c.other
+		return k, b.record(ctx, c.other, k)
 	}
-	return k, b.record(ctx, by, k)
+	return k, b.record(ctx, c.peer, k)
 }
 
 // roundTrips counts what the Redis reads while requests come one by one: as many as
@@ -177,7 +176,11 @@ func (b *bench) measure(ctx context.Context, s scenario, c *contender, rate floa
 		}
 		return load.Wrk(ctx, b.Folder, request(address, k), connections, d)
 	}
-	k, err := b.prepare(ctx, s, c, s.keys)
+	count := s.keys
+	if c.other == c.peer {
+		count = min(count, few) // it has no memory
+	}
+	k, err := b.prepare(ctx, s, c, count)
 	if err != nil {
 		return report.OnceRound{}, err
 	}
