@@ -61,47 +61,48 @@ func (p *payments) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	p.requests[key]++
-	first := p.requests[key] == 1
-	not := func(status int, says bool) {
+	if status, says := before(what); status != 0 && p.requests[key] == 1 {
 		p.mu.Unlock()
 		if says {
 			w.Header().Set("Weir-Idempotency-Outcome", "not-executed")
 		}
 		p.refuse(w, status)
-	}
-	switch {
-	case first && what == locked:
-		not(http.StatusConflict, true)
-		return
-	case first && what == lockedSilent:
-		not(http.StatusConflict, false)
-		return
-	case first && what == failsBefore:
-		not(http.StatusInternalServerError, true)
-		return
-	case first && what == unreachable:
-		not(http.StatusServiceUnavailable, true)
-		return
-	case first && what == tooManyAtOnce:
-		not(http.StatusTooManyRequests, false)
 		return
 	}
 	id := fmt.Sprintf("ch_%s_%d", strings.ReplaceAll(what, " ", "_"), len(p.charges[what])+1)
 	p.charges[what] = append(p.charges[what], id)
 	p.mu.Unlock()
-	switch {
-	case what == dropped:
+	switch what {
+	case dropped:
 		panic(http.ErrAbortHandler)
-	case what == failsAfter:
+	case failsAfter:
 		p.refuse(w, http.StatusInternalServerError)
 		return
-	case what == slow:
+	case slow:
 		// Longer than the SDK waits.
 		time.Sleep(1500 * time.Millisecond)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Request-Id", "req_"+id)
 	fmt.Fprintf(w, `{"id":%q,"object":"charge","amount":2000,"currency":"eur","paid":true,"description":%q}`, id, what)
+}
+
+// before is the status that a first request is refused with, without a charge, and
+// whether the application says so; 0: none.
+func before(what string) (status int, says bool) {
+	switch what {
+	case locked:
+		return http.StatusConflict, true
+	case lockedSilent:
+		return http.StatusConflict, false
+	case failsBefore:
+		return http.StatusInternalServerError, true
+	case unreachable:
+		return http.StatusServiceUnavailable, true
+	case tooManyAtOnce:
+		return http.StatusTooManyRequests, false
+	}
+	return 0, false
 }
 
 func (p *payments) refuse(w http.ResponseWriter, status int) {

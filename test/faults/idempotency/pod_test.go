@@ -57,10 +57,9 @@ var binary struct {
 }
 
 func TestMain(m *testing.M) {
+	binary.dir, binary.err = os.MkdirTemp("", "weir")
 	code := m.Run()
-	if binary.dir != "" {
-		_ = os.RemoveAll(binary.dir)
-	}
+	_ = os.RemoveAll(binary.dir)
 	os.Exit(code)
 }
 
@@ -68,10 +67,7 @@ func TestMain(m *testing.M) {
 func weir(t testing.TB) string {
 	t.Helper()
 	binary.once.Do(func() {
-		if binary.path = os.Getenv("WEIR_BIN"); binary.path != "" {
-			return
-		}
-		if binary.dir, binary.err = os.MkdirTemp("", "weir"); binary.err != nil {
+		if binary.path = os.Getenv("WEIR_BIN"); binary.path != "" || binary.err != nil {
 			return
 		}
 		binary.path = filepath.Join(binary.dir, "weir")
