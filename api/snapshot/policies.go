@@ -132,6 +132,28 @@ func KeyParts(p Policy) iter.Seq[*KeyPart] {
 	}
 }
 
+// Matches are the entries of all matches of a policy.
+func Matches(p Policy) iter.Seq[*Match] {
+	return func(yield func(*Match) bool) {
+		var lists [][]*Match
+		switch p := p.(type) {
+		case *RateLimitPolicy:
+			for _, l := range p.GetLimits() {
+				lists = append(lists, l.GetMatch())
+			}
+		case *IdempotencyPolicy:
+			lists = append(lists, p.GetMatch())
+		}
+		for _, list := range lists {
+			for _, m := range list {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // NeedsNamespaceKey reports whether a policy keeps or signs anything under the key of
 // its namespace.
 func NeedsNamespaceKey(p Policy) bool {

@@ -570,7 +570,7 @@ func (x Calendar_Period) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Calendar_Period.Descriptor instead.
 func (Calendar_Period) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16, 0}
 }
 
 type PathMatch_Type int32
@@ -622,7 +622,7 @@ func (x PathMatch_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PathMatch_Type.Descriptor instead.
 func (PathMatch_Type) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Redis_Mode int32
@@ -674,7 +674,7 @@ func (x Redis_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redis_Mode.Descriptor instead.
 func (Redis_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{28, 0}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type Snapshot struct {
@@ -1543,7 +1543,9 @@ type RateLimitPolicy struct {
 	// belong to it but to the name. Empty under `weir run`.
 	Uid string `protobuf:"bytes,7,opt,name=uid,proto3" json:"uid,omitempty"`
 	// What is neither counted nor limited: requests that any of them covers.
-	Exempt        []*Exemption `protobuf:"bytes,8,rep,name=exempt,proto3" json:"exempt,omitempty"`
+	Exempt []*Exemption `protobuf:"bytes,8,rep,name=exempt,proto3" json:"exempt,omitempty"`
+	// Absent: the defaults.
+	Thrift        *ThriftAnswers `protobuf:"bytes,9,opt,name=thrift,proto3" json:"thrift,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1634,6 +1636,78 @@ func (x *RateLimitPolicy) GetExempt() []*Exemption {
 	return nil
 }
 
+func (x *RateLimitPolicy) GetThrift() *ThriftAnswers {
+	if x != nil {
+		return x.Thrift
+	}
+	return nil
+}
+
+// How calls of Thrift are denied.
+type ThriftAnswers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The type of the TApplicationException; 0: 6, INTERNAL_ERROR.
+	ExceptionCode int32 `protobuf:"varint,1,opt,name=exception_code,json=exceptionCode,proto3" json:"exception_code,omitempty"`
+	// The field of the result that the methods declare for the exception that answers,
+	// up to 32767; 0: a TApplicationException does.
+	ExceptionField int32 `protobuf:"varint,2,opt,name=exception_field,json=exceptionField,proto3" json:"exception_field,omitempty"`
+	// Methods that nothing may answer, whatever the type of the message, sorted.
+	OnewayMethods []string `protobuf:"bytes,3,rep,name=oneway_methods,json=onewayMethods,proto3" json:"oneway_methods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThriftAnswers) Reset() {
+	*x = ThriftAnswers{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThriftAnswers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThriftAnswers) ProtoMessage() {}
+
+func (x *ThriftAnswers) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThriftAnswers.ProtoReflect.Descriptor instead.
+func (*ThriftAnswers) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ThriftAnswers) GetExceptionCode() int32 {
+	if x != nil {
+		return x.ExceptionCode
+	}
+	return 0
+}
+
+func (x *ThriftAnswers) GetExceptionField() int32 {
+	if x != nil {
+		return x.ExceptionField
+	}
+	return 0
+}
+
+func (x *ThriftAnswers) GetOnewayMethods() []string {
+	if x != nil {
+		return x.OnewayMethods
+	}
+	return nil
+}
+
 type Exemption struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1647,7 +1721,7 @@ type Exemption struct {
 
 func (x *Exemption) Reset() {
 	*x = Exemption{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1733,7 @@ func (x *Exemption) String() string {
 func (*Exemption) ProtoMessage() {}
 
 func (x *Exemption) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[13]
+	mi := &file_snapshot_snapshot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1746,7 @@ func (x *Exemption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemption.ProtoReflect.Descriptor instead.
 func (*Exemption) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{13}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Exemption) GetKind() isExemption_Kind {
@@ -1763,7 +1837,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1849,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[14]
+	mi := &file_snapshot_snapshot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1862,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{14}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Limit) GetName() string {
@@ -1936,7 +2010,7 @@ type Calendar struct {
 
 func (x *Calendar) Reset() {
 	*x = Calendar{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2022,7 @@ func (x *Calendar) String() string {
 func (*Calendar) ProtoMessage() {}
 
 func (x *Calendar) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[15]
+	mi := &file_snapshot_snapshot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2035,7 @@ func (x *Calendar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
 func (*Calendar) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{15}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Calendar) GetPeriod() Calendar_Period {
@@ -1990,7 +2064,7 @@ type Penalty struct {
 
 func (x *Penalty) Reset() {
 	*x = Penalty{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2076,7 @@ func (x *Penalty) String() string {
 func (*Penalty) ProtoMessage() {}
 
 func (x *Penalty) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[16]
+	mi := &file_snapshot_snapshot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2089,7 @@ func (x *Penalty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Penalty.ProtoReflect.Descriptor instead.
 func (*Penalty) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{16}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Penalty) GetDenials() uint64 {
@@ -2054,7 +2128,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2140,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2153,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Override) GetKey() []string {
@@ -2155,7 +2229,7 @@ type IdempotencyPolicy struct {
 
 func (x *IdempotencyPolicy) Reset() {
 	*x = IdempotencyPolicy{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2241,7 @@ func (x *IdempotencyPolicy) String() string {
 func (*IdempotencyPolicy) ProtoMessage() {}
 
 func (x *IdempotencyPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[18]
+	mi := &file_snapshot_snapshot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2254,7 @@ func (x *IdempotencyPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyPolicy.ProtoReflect.Descriptor instead.
 func (*IdempotencyPolicy) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{18}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IdempotencyPolicy) GetName() string {
@@ -2385,7 +2459,7 @@ type ContentSource struct {
 
 func (x *ContentSource) Reset() {
 	*x = ContentSource{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2471,7 @@ func (x *ContentSource) String() string {
 func (*ContentSource) ProtoMessage() {}
 
 func (x *ContentSource) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[19]
+	mi := &file_snapshot_snapshot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2484,7 @@ func (x *ContentSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentSource.ProtoReflect.Descriptor instead.
 func (*ContentSource) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{19}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ContentSource) GetKind() isContentSource_Kind {
@@ -2472,7 +2546,7 @@ type Fingerprint struct {
 
 func (x *Fingerprint) Reset() {
 	*x = Fingerprint{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2558,7 @@ func (x *Fingerprint) String() string {
 func (*Fingerprint) ProtoMessage() {}
 
 func (x *Fingerprint) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[20]
+	mi := &file_snapshot_snapshot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2571,7 @@ func (x *Fingerprint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fingerprint.ProtoReflect.Descriptor instead.
 func (*Fingerprint) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{20}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Fingerprint) GetMethod() bool {
@@ -2547,6 +2621,7 @@ type Match struct {
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Match_Http
+	//	*Match_Thrift
 	Kind          isMatch_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2554,7 +2629,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2641,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[21]
+	mi := &file_snapshot_snapshot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2654,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{21}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Match) GetKind() isMatch_Kind {
@@ -2598,6 +2673,15 @@ func (x *Match) GetHttp() *HTTPMatch {
 	return nil
 }
 
+func (x *Match) GetThrift() *ThriftMatch {
+	if x != nil {
+		if x, ok := x.Kind.(*Match_Thrift); ok {
+			return x.Thrift
+		}
+	}
+	return nil
+}
+
 type isMatch_Kind interface {
 	isMatch_Kind()
 }
@@ -2606,7 +2690,69 @@ type Match_Http struct {
 	Http *HTTPMatch `protobuf:"bytes,1,opt,name=http,proto3,oneof"`
 }
 
+type Match_Thrift struct {
+	Thrift *ThriftMatch `protobuf:"bytes,2,opt,name=thrift,proto3,oneof"`
+}
+
 func (*Match_Http) isMatch_Kind() {}
+
+func (*Match_Thrift) isMatch_Kind() {}
+
+// Covers calls of Thrift.
+type ThriftMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What stands before the colon of multiplexed names. A call without it belongs to any
+	// service; empty: every service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Sorted; none: every method.
+	Methods       []string `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThriftMatch) Reset() {
+	*x = ThriftMatch{}
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThriftMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThriftMatch) ProtoMessage() {}
+
+func (x *ThriftMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThriftMatch.ProtoReflect.Descriptor instead.
+func (*ThriftMatch) Descriptor() ([]byte, []int) {
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ThriftMatch) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ThriftMatch) GetMethods() []string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
 
 type HTTPMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2622,7 +2768,7 @@ type HTTPMatch struct {
 
 func (x *HTTPMatch) Reset() {
 	*x = HTTPMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2780,7 @@ func (x *HTTPMatch) String() string {
 func (*HTTPMatch) ProtoMessage() {}
 
 func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[22]
+	mi := &file_snapshot_snapshot_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2793,7 @@ func (x *HTTPMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPMatch.ProtoReflect.Descriptor instead.
 func (*HTTPMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{22}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HTTPMatch) GetMethods() []string {
@@ -2681,7 +2827,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2839,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[23]
+	mi := &file_snapshot_snapshot_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2852,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{23}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PathMatch) GetType() PathMatch_Type {
@@ -2734,7 +2880,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[24]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2892,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[24]
+	mi := &file_snapshot_snapshot_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2905,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{24}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -2786,6 +2932,8 @@ type KeyPart struct {
 	//	*KeyPart_QueryParam
 	//	*KeyPart_Cookie
 	//	*KeyPart_JwtClaim
+	//	*KeyPart_ThriftHeader
+	//	*KeyPart_ThriftField
 	Kind          isKeyPart_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2793,7 +2941,7 @@ type KeyPart struct {
 
 func (x *KeyPart) Reset() {
 	*x = KeyPart{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[25]
+	mi := &file_snapshot_snapshot_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2953,7 @@ func (x *KeyPart) String() string {
 func (*KeyPart) ProtoMessage() {}
 
 func (x *KeyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[25]
+	mi := &file_snapshot_snapshot_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2966,7 @@ func (x *KeyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPart.ProtoReflect.Descriptor instead.
 func (*KeyPart) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{25}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KeyPart) GetKind() isKeyPart_Kind {
@@ -2882,6 +3030,24 @@ func (x *KeyPart) GetJwtClaim() *JWTClaim {
 	return nil
 }
 
+func (x *KeyPart) GetThriftHeader() string {
+	if x != nil {
+		if x, ok := x.Kind.(*KeyPart_ThriftHeader); ok {
+			return x.ThriftHeader
+		}
+	}
+	return ""
+}
+
+func (x *KeyPart) GetThriftField() string {
+	if x != nil {
+		if x, ok := x.Kind.(*KeyPart_ThriftField); ok {
+			return x.ThriftField
+		}
+	}
+	return ""
+}
+
 type isKeyPart_Kind interface {
 	isKeyPart_Kind()
 }
@@ -2913,6 +3079,17 @@ type KeyPart_JwtClaim struct {
 	JwtClaim *JWTClaim `protobuf:"bytes,6,opt,name=jwt_claim,json=jwtClaim,proto3,oneof"`
 }
 
+type KeyPart_ThriftHeader struct {
+	// An info of a THeader or TTHeader message, or a field of HTTP that carries the
+	// call; lower case.
+	ThriftHeader string `protobuf:"bytes,7,opt,name=thrift_header,json=thriftHeader,proto3,oneof"`
+}
+
+type KeyPart_ThriftField struct {
+	// A field of the arguments of a call by ids, as in 1.3.
+	ThriftField string `protobuf:"bytes,8,opt,name=thrift_field,json=thriftField,proto3,oneof"`
+}
+
 func (*KeyPart_Header) isKeyPart_Kind() {}
 
 func (*KeyPart_ClientIp) isKeyPart_Kind() {}
@@ -2925,6 +3102,10 @@ func (*KeyPart_Cookie) isKeyPart_Kind() {}
 
 func (*KeyPart_JwtClaim) isKeyPart_Kind() {}
 
+func (*KeyPart_ThriftHeader) isKeyPart_Kind() {}
+
+func (*KeyPart_ThriftField) isKeyPart_Kind() {}
+
 type ClientIP struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 128; IPv4 addresses are whole.
@@ -2935,7 +3116,7 @@ type ClientIP struct {
 
 func (x *ClientIP) Reset() {
 	*x = ClientIP{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[26]
+	mi := &file_snapshot_snapshot_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3128,7 @@ func (x *ClientIP) String() string {
 func (*ClientIP) ProtoMessage() {}
 
 func (x *ClientIP) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[26]
+	mi := &file_snapshot_snapshot_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3141,7 @@ func (x *ClientIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientIP.ProtoReflect.Descriptor instead.
 func (*ClientIP) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{26}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ClientIP) GetIpv6PrefixLength() uint32 {
@@ -2982,7 +3163,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[27]
+	mi := &file_snapshot_snapshot_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3175,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[27]
+	mi := &file_snapshot_snapshot_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3188,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{27}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Store) GetName() string {
@@ -3046,7 +3227,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[28]
+	mi := &file_snapshot_snapshot_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3239,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[28]
+	mi := &file_snapshot_snapshot_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3252,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{28}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Redis) GetMode() Redis_Mode {
@@ -3121,7 +3302,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_snapshot_snapshot_proto_msgTypes[29]
+	mi := &file_snapshot_snapshot_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3314,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_snapshot_proto_msgTypes[29]
+	mi := &file_snapshot_snapshot_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3327,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{29}
+	return file_snapshot_snapshot_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TLS) GetServerName() string {
@@ -3233,7 +3414,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x15response_milliseconds\x18\x02 \x01(\x04R\x14responseMilliseconds\"^\n" +
 	"\bIdentity\x12'\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tR\x0etrustedProxies\x12)\n" +
-	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\xd4\x02\n" +
+	"\x10identity_headers\x18\x02 \x03(\tR\x0fidentityHeaders\"\x8d\x03\n" +
 	"\x0fRateLimitPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -3244,7 +3425,12 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x0efailure_policy\x18\x05 \x01(\x0e2\x1f.weir.snapshot.v1.FailurePolicyR\rfailurePolicy\x127\n" +
 	"\aheaders\x18\x06 \x01(\x0e2\x1d.weir.snapshot.v1.HeaderStyleR\aheaders\x12\x10\n" +
 	"\x03uid\x18\a \x01(\tR\x03uid\x123\n" +
-	"\x06exempt\x18\b \x03(\v2\x1b.weir.snapshot.v1.ExemptionR\x06exempt\"o\n" +
+	"\x06exempt\x18\b \x03(\v2\x1b.weir.snapshot.v1.ExemptionR\x06exempt\x127\n" +
+	"\x06thrift\x18\t \x01(\v2\x1f.weir.snapshot.v1.ThriftAnswersR\x06thrift\"\x86\x01\n" +
+	"\rThriftAnswers\x12%\n" +
+	"\x0eexception_code\x18\x01 \x01(\x05R\rexceptionCode\x12'\n" +
+	"\x0fexception_field\x18\x02 \x01(\x05R\x0eexceptionField\x12%\n" +
+	"\x0eoneway_methods\x18\x03 \x03(\tR\ronewayMethods\"o\n" +
 	"\tExemption\x12!\n" +
 	"\vsource_cidr\x18\x01 \x01(\tH\x00R\n" +
 	"sourceCidr\x127\n" +
@@ -3334,10 +3520,14 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05query\x18\x03 \x01(\bR\x05query\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\bR\x04body\x122\n" +
 	"\x15exclude_json_pointers\x18\x05 \x03(\tR\x13excludeJsonPointers\x12\x12\n" +
-	"\x04warn\x18\x06 \x01(\bR\x04warn\"B\n" +
+	"\x04warn\x18\x06 \x01(\bR\x04warn\"{\n" +
 	"\x05Match\x121\n" +
-	"\x04http\x18\x01 \x01(\v2\x1b.weir.snapshot.v1.HTTPMatchH\x00R\x04httpB\x06\n" +
-	"\x04kind\"\x8f\x01\n" +
+	"\x04http\x18\x01 \x01(\v2\x1b.weir.snapshot.v1.HTTPMatchH\x00R\x04http\x127\n" +
+	"\x06thrift\x18\x02 \x01(\v2\x1d.weir.snapshot.v1.ThriftMatchH\x00R\x06thriftB\x06\n" +
+	"\x04kind\"A\n" +
+	"\vThriftMatch\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\amethods\x18\x02 \x03(\tR\amethods\"\x8f\x01\n" +
 	"\tHTTPMatch\x12\x18\n" +
 	"\amethods\x18\x01 \x03(\tR\amethods\x12/\n" +
 	"\x04path\x18\x02 \x01(\v2\x1b.weir.snapshot.v1.PathMatchR\x04path\x127\n" +
@@ -3353,7 +3543,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\rTYPE_TEMPLATE\x10\x03\"7\n" +
 	"\vHeaderMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xff\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xcb\x02\n" +
 	"\aKeyPart\x12\x18\n" +
 	"\x06header\x18\x01 \x01(\tH\x00R\x06header\x129\n" +
 	"\tclient_ip\x18\x02 \x01(\v2\x1a.weir.snapshot.v1.ClientIPH\x00R\bclientIp\x12\x1f\n" +
@@ -3362,7 +3552,9 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\vquery_param\x18\x04 \x01(\tH\x00R\n" +
 	"queryParam\x12\x18\n" +
 	"\x06cookie\x18\x05 \x01(\tH\x00R\x06cookie\x129\n" +
-	"\tjwt_claim\x18\x06 \x01(\v2\x1a.weir.snapshot.v1.JWTClaimH\x00R\bjwtClaimB\x06\n" +
+	"\tjwt_claim\x18\x06 \x01(\v2\x1a.weir.snapshot.v1.JWTClaimH\x00R\bjwtClaim\x12%\n" +
+	"\rthrift_header\x18\a \x01(\tH\x00R\fthriftHeader\x12#\n" +
+	"\fthrift_field\x18\b \x01(\tH\x00R\vthriftFieldB\x06\n" +
 	"\x04kind\"8\n" +
 	"\bClientIP\x12,\n" +
 	"\x12ipv6_prefix_length\x18\x01 \x01(\rR\x10ipv6PrefixLength\"{\n" +
@@ -3445,7 +3637,7 @@ func file_snapshot_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_snapshot_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_snapshot_snapshot_proto_goTypes = []any{
 	(Protocol)(0),                // 0: weir.snapshot.v1.Protocol
 	(FailurePolicy)(0),           // 1: weir.snapshot.v1.FailurePolicy
@@ -3472,77 +3664,81 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(*RouteTimeout)(nil),         // 22: weir.snapshot.v1.RouteTimeout
 	(*Identity)(nil),             // 23: weir.snapshot.v1.Identity
 	(*RateLimitPolicy)(nil),      // 24: weir.snapshot.v1.RateLimitPolicy
-	(*Exemption)(nil),            // 25: weir.snapshot.v1.Exemption
-	(*Limit)(nil),                // 26: weir.snapshot.v1.Limit
-	(*Calendar)(nil),             // 27: weir.snapshot.v1.Calendar
-	(*Penalty)(nil),              // 28: weir.snapshot.v1.Penalty
-	(*Override)(nil),             // 29: weir.snapshot.v1.Override
-	(*IdempotencyPolicy)(nil),    // 30: weir.snapshot.v1.IdempotencyPolicy
-	(*ContentSource)(nil),        // 31: weir.snapshot.v1.ContentSource
-	(*Fingerprint)(nil),          // 32: weir.snapshot.v1.Fingerprint
-	(*Match)(nil),                // 33: weir.snapshot.v1.Match
-	(*HTTPMatch)(nil),            // 34: weir.snapshot.v1.HTTPMatch
-	(*PathMatch)(nil),            // 35: weir.snapshot.v1.PathMatch
-	(*HeaderMatch)(nil),          // 36: weir.snapshot.v1.HeaderMatch
-	(*KeyPart)(nil),              // 37: weir.snapshot.v1.KeyPart
-	(*ClientIP)(nil),             // 38: weir.snapshot.v1.ClientIP
-	(*Store)(nil),                // 39: weir.snapshot.v1.Store
-	(*Redis)(nil),                // 40: weir.snapshot.v1.Redis
-	(*TLS)(nil),                  // 41: weir.snapshot.v1.TLS
+	(*ThriftAnswers)(nil),        // 25: weir.snapshot.v1.ThriftAnswers
+	(*Exemption)(nil),            // 26: weir.snapshot.v1.Exemption
+	(*Limit)(nil),                // 27: weir.snapshot.v1.Limit
+	(*Calendar)(nil),             // 28: weir.snapshot.v1.Calendar
+	(*Penalty)(nil),              // 29: weir.snapshot.v1.Penalty
+	(*Override)(nil),             // 30: weir.snapshot.v1.Override
+	(*IdempotencyPolicy)(nil),    // 31: weir.snapshot.v1.IdempotencyPolicy
+	(*ContentSource)(nil),        // 32: weir.snapshot.v1.ContentSource
+	(*Fingerprint)(nil),          // 33: weir.snapshot.v1.Fingerprint
+	(*Match)(nil),                // 34: weir.snapshot.v1.Match
+	(*ThriftMatch)(nil),          // 35: weir.snapshot.v1.ThriftMatch
+	(*HTTPMatch)(nil),            // 36: weir.snapshot.v1.HTTPMatch
+	(*PathMatch)(nil),            // 37: weir.snapshot.v1.PathMatch
+	(*HeaderMatch)(nil),          // 38: weir.snapshot.v1.HeaderMatch
+	(*KeyPart)(nil),              // 39: weir.snapshot.v1.KeyPart
+	(*ClientIP)(nil),             // 40: weir.snapshot.v1.ClientIP
+	(*Store)(nil),                // 41: weir.snapshot.v1.Store
+	(*Redis)(nil),                // 42: weir.snapshot.v1.Redis
+	(*TLS)(nil),                  // 43: weir.snapshot.v1.TLS
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
 	20, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
 	21, // 1: weir.snapshot.v1.Snapshot.ports:type_name -> weir.snapshot.v1.Port
 	24, // 2: weir.snapshot.v1.Snapshot.rate_limit_policies:type_name -> weir.snapshot.v1.RateLimitPolicy
-	39, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
+	41, // 3: weir.snapshot.v1.Snapshot.stores:type_name -> weir.snapshot.v1.Store
 	16, // 4: weir.snapshot.v1.Snapshot.proxy:type_name -> weir.snapshot.v1.Proxy
 	17, // 5: weir.snapshot.v1.Snapshot.telemetry:type_name -> weir.snapshot.v1.Telemetry
 	13, // 6: weir.snapshot.v1.Snapshot.jwt_providers:type_name -> weir.snapshot.v1.JWTProvider
-	30, // 7: weir.snapshot.v1.Snapshot.idempotency_policies:type_name -> weir.snapshot.v1.IdempotencyPolicy
+	31, // 7: weir.snapshot.v1.Snapshot.idempotency_policies:type_name -> weir.snapshot.v1.IdempotencyPolicy
 	14, // 8: weir.snapshot.v1.JWTProvider.keys:type_name -> weir.snapshot.v1.JWTKey
 	18, // 9: weir.snapshot.v1.Telemetry.access_log:type_name -> weir.snapshot.v1.AccessLog
 	19, // 10: weir.snapshot.v1.Telemetry.tracing:type_name -> weir.snapshot.v1.Tracing
 	8,  // 11: weir.snapshot.v1.AccessLog.mode:type_name -> weir.snapshot.v1.AccessLog.Mode
-	41, // 12: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
+	43, // 12: weir.snapshot.v1.Tracing.tls:type_name -> weir.snapshot.v1.TLS
 	0,  // 13: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
 	23, // 14: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
 	22, // 15: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	26, // 16: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	27, // 16: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
 	1,  // 17: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
 	2,  // 18: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	25, // 19: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	36, // 20: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	33, // 21: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	37, // 22: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 23: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 24: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 25: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	29, // 26: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	28, // 27: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
-	27, // 28: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
-	9,  // 29: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
-	33, // 30: weir.snapshot.v1.IdempotencyPolicy.match:type_name -> weir.snapshot.v1.Match
-	6,  // 31: weir.snapshot.v1.IdempotencyPolicy.guarantee:type_name -> weir.snapshot.v1.Guarantee
-	31, // 32: weir.snapshot.v1.IdempotencyPolicy.key_sources:type_name -> weir.snapshot.v1.ContentSource
-	7,  // 33: weir.snapshot.v1.IdempotencyPolicy.on_missing_key:type_name -> weir.snapshot.v1.OnMissingIdempotencyKey
-	31, // 34: weir.snapshot.v1.IdempotencyPolicy.derive_from:type_name -> weir.snapshot.v1.ContentSource
-	37, // 35: weir.snapshot.v1.IdempotencyPolicy.scope:type_name -> weir.snapshot.v1.KeyPart
-	32, // 36: weir.snapshot.v1.IdempotencyPolicy.fingerprint:type_name -> weir.snapshot.v1.Fingerprint
-	1,  // 37: weir.snapshot.v1.IdempotencyPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	34, // 38: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	35, // 39: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	36, // 40: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	10, // 41: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	38, // 42: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	15, // 43: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
-	40, // 44: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	11, // 45: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	41, // 46: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	26, // 19: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	25, // 20: weir.snapshot.v1.RateLimitPolicy.thrift:type_name -> weir.snapshot.v1.ThriftAnswers
+	38, // 21: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	34, // 22: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	39, // 23: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 24: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 25: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 26: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	30, // 27: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	29, // 28: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	28, // 29: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
+	9,  // 30: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
+	34, // 31: weir.snapshot.v1.IdempotencyPolicy.match:type_name -> weir.snapshot.v1.Match
+	6,  // 32: weir.snapshot.v1.IdempotencyPolicy.guarantee:type_name -> weir.snapshot.v1.Guarantee
+	32, // 33: weir.snapshot.v1.IdempotencyPolicy.key_sources:type_name -> weir.snapshot.v1.ContentSource
+	7,  // 34: weir.snapshot.v1.IdempotencyPolicy.on_missing_key:type_name -> weir.snapshot.v1.OnMissingIdempotencyKey
+	32, // 35: weir.snapshot.v1.IdempotencyPolicy.derive_from:type_name -> weir.snapshot.v1.ContentSource
+	39, // 36: weir.snapshot.v1.IdempotencyPolicy.scope:type_name -> weir.snapshot.v1.KeyPart
+	33, // 37: weir.snapshot.v1.IdempotencyPolicy.fingerprint:type_name -> weir.snapshot.v1.Fingerprint
+	1,  // 38: weir.snapshot.v1.IdempotencyPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	36, // 39: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	35, // 40: weir.snapshot.v1.Match.thrift:type_name -> weir.snapshot.v1.ThriftMatch
+	37, // 41: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	38, // 42: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	10, // 43: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	40, // 44: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	15, // 45: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
+	42, // 46: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	11, // 47: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	43, // 48: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -3550,24 +3746,27 @@ func file_snapshot_snapshot_proto_init() {
 	if File_snapshot_snapshot_proto != nil {
 		return
 	}
-	file_snapshot_snapshot_proto_msgTypes[13].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[14].OneofWrappers = []any{
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[19].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[20].OneofWrappers = []any{
 		(*ContentSource_Header)(nil),
 		(*ContentSource_JsonPointer)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[21].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[22].OneofWrappers = []any{
 		(*Match_Http)(nil),
+		(*Match_Thrift)(nil),
 	}
-	file_snapshot_snapshot_proto_msgTypes[25].OneofWrappers = []any{
+	file_snapshot_snapshot_proto_msgTypes[27].OneofWrappers = []any{
 		(*KeyPart_Header)(nil),
 		(*KeyPart_ClientIp)(nil),
 		(*KeyPart_PathParam)(nil),
 		(*KeyPart_QueryParam)(nil),
 		(*KeyPart_Cookie)(nil),
 		(*KeyPart_JwtClaim)(nil),
+		(*KeyPart_ThriftHeader)(nil),
+		(*KeyPart_ThriftField)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3575,7 +3774,7 @@ func file_snapshot_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_snapshot_proto_rawDesc), len(file_snapshot_snapshot_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

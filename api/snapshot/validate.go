@@ -121,6 +121,9 @@ func validatePolicy(p *RateLimitPolicy, stores []string) error {
 	if err := ordered("limits", limits); err != nil {
 		return err
 	}
+	if err := validateThriftAnswers(p.GetThrift()); err != nil {
+		return fmt.Errorf("thrift.%w", err)
+	}
 	for i, e := range p.GetExempt() {
 		if e.GetKind() == nil {
 			return fmt.Errorf("exempt[%d] is empty", i)
@@ -181,8 +184,15 @@ func validateKey(field string, parts []*KeyPart) error {
 		if k.GetKind() == nil {
 			return fmt.Errorf("%s[%d] is empty", field, i)
 		}
-		if h := k.GetHeader(); h != strings.ToLower(h) {
-			return fmt.Errorf("%s[%d]: header %q is not in lower case", field, i, h)
+		for _, h := range []string{k.GetHeader(), k.GetThriftHeader()} {
+			if h != strings.ToLower(h) {
+				return fmt.Errorf("%s[%d]: header %q is not in lower case", field, i, h)
+			}
+		}
+		if f, ok := k.GetKind().(*KeyPart_ThriftField); ok {
+			if _, err := FieldPath(f.ThriftField); err != nil {
+				return fmt.Errorf("%s[%d]: %w", field, i, err)
+			}
 		}
 	}
 	return nil
@@ -198,6 +208,9 @@ func validateMatches(list []*Match) error {
 }
 
 func validateMatch(m *Match) error {
+	if t := m.GetThrift(); t != nil {
+		return ordered("methods", t.GetMethods())
+	}
 	h := m.GetHttp()
 	if h == nil {
 		return fmt.Errorf("it has no kind")

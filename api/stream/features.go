@@ -39,6 +39,9 @@ const (
 	FeatureFreeReplays = "ratelimit/free-replays"
 	// FeatureH2C is HTTP/2 with prior knowledge: ports of protocol h2c and grpc.
 	FeatureH2C = "h2c"
+	// FeatureThrift is calls of Thrift: ports of protocol thrift, matches, keys and
+	// answers of RateLimitPolicy.
+	FeatureThrift = "thrift/v1"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
 	FeatureUpgrade = "upgrade"
 	// FeatureProxy is Snapshot.proxy and telemetry, Port.timeouts and
@@ -63,6 +66,9 @@ func Required(p snapshot.Policy) []string {
 	}
 	if len(snapshot.JWTClaims(p)) > 0 {
 		out = append(out, FeatureJWT)
+	}
+	if snapshot.SpeaksOfThrift(p) {
+		out = append(out, FeatureThrift)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -112,6 +118,8 @@ func RequiredAt(p *snapshot.Port) string {
 		return FeatureH2C
 	case snapshot.Protocol_PROTOCOL_WEBSOCKET:
 		return FeatureUpgrade
+	case snapshot.Protocol_PROTOCOL_THRIFT:
+		return FeatureThrift
 	}
 	return ""
 }

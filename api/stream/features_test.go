@@ -116,6 +116,34 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// A sidecar that reads no Thrift is not told of ports that speak it, nor of policies that
+// are about it; the policy goes on where it can.
+func TestCutThrift(t *testing.T) {
+	whole := &snapshot.Snapshot{
+		Workload: &snapshot.Workload{Cluster: "c", Namespace: "shop", Key: "k"},
+		Ports: []*snapshot.Port{
+			{Number: 80, Protocol: snapshot.Protocol_PROTOCOL_HTTP, RateLimitPolicy: "both"},
+			{Number: 81, Protocol: snapshot.Protocol_PROTOCOL_AUTO, RateLimitPolicy: "calls"},
+			{Number: 90, Protocol: snapshot.Protocol_PROTOCOL_THRIFT, RateLimitPolicy: "both"},
+		},
+		RateLimitPolicies: []*snapshot.RateLimitPolicy{{Name: "both"}, {Name: "calls", Thrift: &snapshot.ThriftAnswers{ExceptionField: 1}}},
+	}
+	got, lacking := Cut(whole, []string{FeatureRateLimit})
+	want := &snapshot.Snapshot{Workload: whole.GetWorkload(), Ports: whole.GetPorts()[:1], RateLimitPolicies: whole.GetRateLimitPolicies()[:1]}
+	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
+		t.Errorf("snapshot (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"RateLimitPolicy/both", "RateLimitPolicy/calls"}, lacking); d != "" {
+		t.Errorf("left out (-want +got):\n%s", d)
+	}
+	if got, lacking := Cut(whole, []string{FeatureRateLimit, FeatureThrift}); len(lacking) > 0 || !proto.Equal(whole, got) {
+		t.Errorf("with the feature %v are left out: %v", lacking, got)
+	}
+	if d := cmp.Diff([]string{FeatureRateLimit, FeatureThrift}, Wanted(whole)); d != "" {
+		t.Errorf("wanted (-want +got):\n%s", d)
+	}
+}
+
 func TestRateLimitFeatures(t *testing.T) {
 	limit := func(edit func(*snapshot.Limit)) *snapshot.RateLimitPolicy {
 		l := &snapshot.Limit{Name: "l", Key: []*snapshot.KeyPart{{Kind: &snapshot.KeyPart_Header{Header: "x"}}}}
@@ -129,19 +157,25 @@ func TestRateLimitFeatures(t *testing.T) {
 		policy *snapshot.RateLimitPolicy
 		want   []string
 	}{
-		"nothing new": {limit(func(*snapshot.Limit) {}), []string{FeatureRateLimit}},
-		"exempt":      {&snapshot.RateLimitPolicy{Exempt: []*snapshot.Exemption{{}}}, []string{FeatureRateLimit, FeatureRateLimit2}},
-		"fields":      {&snapshot.RateLimitPolicy{Headers: snapshot.HeaderStyle_HEADER_STYLE_BOTH}, []string{FeatureRateLimit, FeatureRateLimit2}},
-		"cost":        {limit(func(l *snapshot.Limit) { l.Cost = 2 }), []string{FeatureRateLimit, FeatureRateLimit2}},
-		"overrides":   {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
-		"calendar":    {limit(func(l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{} }), []string{FeatureCalendar, FeatureRateLimit}},
-		"responses":   {limit(func(l *snapshot.Limit) { l.CostHeader = "x-cost" }), []string{FeatureResponseCost, FeatureRateLimit}},
-		"replays":     {limit(func(l *snapshot.Limit) { l.FreeReplays = true }), []string{FeatureFreeReplays, FeatureRateLimit}},
-		"concurrency": {limit(func(l *snapshot.Limit) { l.Algorithm = snapshot.Algorithm_ALGORITHM_CONCURRENCY }), []string{FeatureConcurrency, FeatureRateLimit}},
-		"leased":      {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureRateLimit}},
-		"penalty":     {limit(func(l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }), []string{FeaturePenalty, FeatureRateLimit}},
-		"query":       {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: "q"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
-		"cookie":      {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: "c"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"match thrift": {limit(func(l *snapshot.Limit) {
+			l.Match = []*snapshot.Match{{Kind: &snapshot.Match_Thrift{Thrift: &snapshot.ThriftMatch{}}}}
+		}), []string{FeatureRateLimit, FeatureThrift}},
+		"thriftHeader": {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_ThriftHeader{ThriftHeader: "h"}}), []string{FeatureRateLimit, FeatureThrift}},
+		"thriftField":  {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_ThriftField{ThriftField: "1"}}), []string{FeatureRateLimit, FeatureThrift}},
+		"answers":      {&snapshot.RateLimitPolicy{Thrift: &snapshot.ThriftAnswers{ExceptionCode: 7}}, []string{FeatureRateLimit, FeatureThrift}},
+		"nothing new":  {limit(func(*snapshot.Limit) {}), []string{FeatureRateLimit}},
+		"exempt":       {&snapshot.RateLimitPolicy{Exempt: []*snapshot.Exemption{{}}}, []string{FeatureRateLimit, FeatureRateLimit2}},
+		"fields":       {&snapshot.RateLimitPolicy{Headers: snapshot.HeaderStyle_HEADER_STYLE_BOTH}, []string{FeatureRateLimit, FeatureRateLimit2}},
+		"cost":         {limit(func(l *snapshot.Limit) { l.Cost = 2 }), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"overrides":    {limit(func(l *snapshot.Limit) { l.Overrides = []*snapshot.Override{{}} }), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"calendar":     {limit(func(l *snapshot.Limit) { l.Calendar = &snapshot.Calendar{} }), []string{FeatureCalendar, FeatureRateLimit}},
+		"responses":    {limit(func(l *snapshot.Limit) { l.CostHeader = "x-cost" }), []string{FeatureResponseCost, FeatureRateLimit}},
+		"replays":      {limit(func(l *snapshot.Limit) { l.FreeReplays = true }), []string{FeatureFreeReplays, FeatureRateLimit}},
+		"concurrency":  {limit(func(l *snapshot.Limit) { l.Algorithm = snapshot.Algorithm_ALGORITHM_CONCURRENCY }), []string{FeatureConcurrency, FeatureRateLimit}},
+		"leased":       {limit(func(l *snapshot.Limit) { l.Leased = true }), []string{FeatureRateLimit}},
+		"penalty":      {limit(func(l *snapshot.Limit) { l.Penalty = &snapshot.Penalty{} }), []string{FeaturePenalty, FeatureRateLimit}},
+		"query":        {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_QueryParam{QueryParam: "q"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
+		"cookie":       {key(&snapshot.KeyPart{Kind: &snapshot.KeyPart_Cookie{Cookie: "c"}}), []string{FeatureRateLimit, FeatureRateLimit2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if d := cmp.Diff(tc.want, Required(tc.policy)); d != "" {

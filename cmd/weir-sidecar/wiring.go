@@ -18,8 +18,8 @@ import (
 	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/telemetry"
 	"weir.dev/weir/sidecar/telemetry/trace"
-	"weir.dev/weir/sidecar/wire/h2c"
 	"weir.dev/weir/sidecar/wire/listen"
+	wireproxy "weir.dev/weir/sidecar/wire/proxy"
 
 	wirehttp "weir.dev/weir/sidecar/wire/http"
 )
@@ -39,7 +39,7 @@ type machine struct {
 	metrics   *admin.Metrics
 	telemetry *telemetry.Telemetry
 	engine    *engine.Engine
-	server    *wirehttp.Server
+	server    *wireproxy.Server
 	admin     *admin.Admin
 	// problems are what the listeners have seen, for reports.
 	problems problems
@@ -83,12 +83,12 @@ func newMachine(log *slog.Logger, notes string, make func(*machine) settings) *m
 		Applied:  func(p engine.Proxy) { m.server.Configure(wirehttp.Settings(p)) },
 	})
 	s = make(m)
-	m.server = wirehttp.New(wirehttp.Config{
+	m.server = wireproxy.New(wireproxy.Config{
 		Ports:           m.engine,
 		OnMissingConfig: s.missing,
-		HTTP2:           h2c.New,
 		Logger:          log,
-		Metrics:         m.metrics.Wire(m.problems.encrypted),
+		HTTP:            m.metrics.Wire(m.problems.encrypted),
+		Thrift:          m.metrics.Thrift(m.problems.encrypted),
 	})
 	m.admin = admin.New(admin.Options{
 		Version:     version,

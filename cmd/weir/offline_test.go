@@ -131,12 +131,14 @@ func TestCompileReadsProtocols(t *testing.T) {
 }
 
 func TestCompileSaysWhatWasNotAccepted(t *testing.T) {
-	thrift := strings.Replace(withLimit(5), "window: 3600s", "window: 3600s, match: [{thrift: {service: S}}]", 1)
-	_, errs, err := execute(t, thrift, "compile", "-f", "-")
-	if err == nil || !strings.Contains(errs, "Unsupported") || !strings.Contains(errs, "spec.limits[0].match[0].thrift") {
+	_, errs, err := execute(t, withLimit(5)+unsupported, "compile", "-f", "-")
+	if err == nil || !strings.Contains(errs, "Unsupported") || !strings.Contains(errs, "spec.response.thrift.exceptionCode") {
 		t.Errorf("got %v and %q, want Unsupported with the path", err, errs)
 	}
 }
+
+// unsupported, behind a policy, makes it one that this version does not enforce.
+const unsupported = "  response: {thrift: {exceptionCode: 0}}\n"
 
 func TestCheckFiles(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -144,7 +146,7 @@ func TestCheckFiles(t *testing.T) {
 		want finding.Code
 	}{
 		"malformed":   {strings.Replace(withLimit(5), "limit: 5", "limit: five", 1), finding.MalformedPolicy},
-		"unsupported": {strings.Replace(withLimit(5), "header: X-Client-Id", "thriftField: \"1\"", 1), finding.NotAccepted},
+		"unsupported": {withLimit(5) + unsupported, finding.NotAccepted},
 		"warned":      {withLimit(5), finding.AcceptedButWarned},
 		"no policy":   {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", finding.NothingToCheck},
 	} {

@@ -75,7 +75,7 @@ the Services that the policies name.`,
 		},
 	}
 	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "policy file, or a folder of them; may be given several times, - is standard input")
-	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|h2c|grpc|ws|auto]; may be given several times")
+	c.Flags().StringArrayVar(&f.listeners, "listener", nil, "name=SERVICE/PORT,listen=HOST:PORT,upstream=HOST:PORT[,protocol=http|h2c|grpc|ws|thrift|auto]; may be given several times")
 	c.Flags().StringVar(&f.redis, "redis", "", "HOST:PORT or redis:// URL; several, with commas, are nodes of one Redis Cluster (default: memory)")
 	c.Flags().Uint32Var(&f.replicas, "replicas", 1, "how many processes share the Redis")
 	c.Flags().StringVar(&f.admin, "admin", "", "address for /healthz, /readyz and /metrics, such as 127.0.0.1:9901 (default: none)")

@@ -83,7 +83,7 @@ func TestSampleOfIdempotencyServes(t *testing.T) {
 // `weir run` serves each of them.
 func TestSamplesRun(t *testing.T) {
 	for _, c := range []struct{ file, name string }{
-		{"ratelimitpolicy", "payments/http"}, {"ratelimitpolicy-algorithms", "payments/http"}, {"ratelimitpolicy-grpc", "ledger/grpc"},
+		{"ratelimitpolicy", "payments/http"}, {"ratelimitpolicy-algorithms", "payments/http"}, {"ratelimitpolicy-grpc", "ledger/grpc"}, {"ratelimitpolicy-thrift", "payments/thrift"},
 		{"idempotencypolicy", "payments/http"},
 	} {
 		t.Run(c.file, func(t *testing.T) {

@@ -130,14 +130,48 @@ func (a *attachment) decide(s *slot, candidates map[PolicyID]*candidate) {
 				"%s is governed by %s, which %s.", upper(s.label()), list[0].ID, advantage(list[0], c))}
 		}
 	}
+	// What one policy makes of a port that says nothing may be too much for another.
+	protocol := spoken(s, wins)
+	for kind, c := range wins {
+		if why := c.problemUnder(s, protocol); why.reason != "" {
+			delete(wins, kind)
+			loses[c.ID] = why
+		}
+	}
+}
+
+// spoken is what a port speaks, for all that govern it: AUTO where they differ.
+func spoken(s *slot, wins map[string]*candidate) snapshot.Protocol {
+	out := snapshot.Protocol_PROTOCOL_AUTO
+	for _, c := range wins {
+		at := c.protocolAt(s)
+		if at == snapshot.Protocol_PROTOCOL_AUTO {
+			continue
+		}
+		if out != snapshot.Protocol_PROTOCOL_AUTO && out != at {
+			return snapshot.Protocol_PROTOCOL_AUTO
+		}
+		out = at
+	}
+	return out
 }
 
 func (c *candidate) problemAt(s *slot, here problem) problem {
 	if here.reason != "" {
 		return here
 	}
-	protocol := c.protocolAt(s)
-	if slices.Contains(c.Enforceable, protocol) {
+	return c.problemUnder(s, c.protocolAt(s))
+}
+
+// problemUnder is why a policy cannot be enforced at a port that speaks protocol.
+func (c *candidate) problemUnder(s *slot, protocol snapshot.Protocol) problem {
+	thrift := protocol == snapshot.Protocol_PROTOCOL_THRIFT
+	switch {
+	case !slices.Contains(c.Enforceable, protocol):
+	case c.Only == snapshot.Protocol_PROTOCOL_HTTP && thrift, c.Only == snapshot.Protocol_PROTOCOL_THRIFT && !thrift && protocol != snapshot.Protocol_PROTOCOL_AUTO:
+		return problem{v1alpha1.ReasonInvalid, fmt.Sprintf(
+			"%s speaks %s, and %s matches nothing of it: name other ports in targetRefs, or add a match.", upper(s.label()), ProtocolName(protocol), c.ID)}
+	default:
 		return problem{}
 	}
 	return problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(
@@ -192,15 +226,12 @@ func (a *attachment) workload(l *workload) Workload {
 			continue
 		}
 		p := Port{
-			Number: n, Protocol: snapshot.Protocol_PROTOCOL_AUTO, Policies: map[string]string{},
+			Number: n, Protocol: spoken(s, wins), Policies: map[string]string{},
 			Identity: identity, PassEncodedSlashes: s.passSlashes(), Names: s.names(),
 			Timeouts: s.timeouts(), MaxBody: s.maxBody(),
 		}
 		for kind, c := range wins {
 			p.Policies[kind] = c.ID.Name
-			if at := c.protocolAt(s); at != snapshot.Protocol_PROTOCOL_AUTO {
-				p.Protocol = at
-			}
 		}
 		out.Ports = append(out.Ports, p)
 	}

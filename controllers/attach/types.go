@@ -23,6 +23,9 @@ type Policy struct {
 	// Matches is the protocol that the policy's matches are about; AUTO when they
 	// do not say. It is what a port speaks that says nothing itself.
 	Matches snapshot.Protocol
+	// Only is HTTP or THRIFT where the policy matches nothing else: at a port that speaks
+	// the other it is Invalid.
+	Only snapshot.Protocol
 	// Enforceable are the protocols under which this version can enforce the
 	// policy; at other ports it is Unsupported.
 	Enforceable []snapshot.Protocol

@@ -135,6 +135,9 @@ func TestMetrics(t *testing.T) {
 	wg.Wait()
 	m.HTTPRequest(9999, time.Second)
 	m.H2CRequest(200, time.Second)
+	m.ThriftCall("Payments.charge", "success", time.Second)
+	m.ThriftCall("Payments.charge", "success", time.Second)
+	m.ThriftCall("other", "denied", time.Second)
 	for _, status := range []int{0, 8, 99, -1} {
 		m.GRPCCall(status, time.Second)
 	}
@@ -153,6 +156,10 @@ func TestMetrics(t *testing.T) {
 		`weir_request_duration_seconds_count{code="200",protocol="http"} 40`,
 		`weir_request_duration_seconds_count{code="0",protocol="http"} 1`,
 		`weir_request_duration_seconds_count{code="200",protocol="h2c"} 1`,
+		`weir_request_duration_seconds_count{code="success",protocol="thrift"} 2`,
+		`weir_request_duration_seconds_count{code="denied",protocol="thrift"} 1`,
+		`weir_thrift_calls_total{method="Payments.charge",result="success"} 2`,
+		`weir_thrift_calls_total{method="other",result="denied"} 1`,
 		`weir_request_duration_seconds_count{code="OK",protocol="grpc"} 1`,
 		`weir_request_duration_seconds_count{code="RESOURCE_EXHAUSTED",protocol="grpc"} 1`,
 		`weir_request_duration_seconds_count{code="UNKNOWN",protocol="grpc"} 1`,
@@ -246,6 +253,7 @@ func TestMetricsAllocate(t *testing.T) {
 		m.HTTPRequest(200, time.Millisecond)
 		m.H2CRequest(200, time.Millisecond)
 		m.GRPCCall(0, time.Millisecond)
+		m.ThriftCall("other", "success", time.Millisecond)
 		limit.Decided(ratelimit.Allowed, ratelimit.FromStore)
 	}); n != 0 {
 		t.Errorf("a request's counts allocate %v times, want 0", n)

@@ -18,6 +18,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	requests   *prometheus.HistogramVec
+	calls      *prometheus.CounterVec
 	decisions  *prometheus.CounterVec
 	costs      *prometheus.CounterVec
 	failOpen   prometheus.Counter
@@ -46,6 +47,10 @@ func NewMetrics() *Metrics {
 			Help:    "Requests by protocol and the status the client got (0: none), from their head to the end of the answer.",
 			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"protocol", "code"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_thrift_calls_total",
+			Help: "Calls of Thrift by method, where a policy names it (else other), and by what became of them.",
+		}, []string{"method", "result"}),
 		costs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_response_costs_total",
 			Help: "What responses and replays have changed in what their requests had cost.",
@@ -91,7 +96,7 @@ func NewMetrics() *Metrics {
 			Help: "Spans that the trace collector did not get.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.decisions, m.costs, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
+	m.registry.MustRegister(m.requests, m.calls, m.decisions, m.costs, m.failOpen, m.storeError, m.breaker, m.upstream, m.encrypted, m.refused, m.unknown, m.lines, m.spans,
 		m.idempotency.make(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -3,7 +3,9 @@
 package admin
 
 import (
+	"maps"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,18 @@ type series struct {
 	http, h2c [maxStatus]atomic.Pointer[prometheus.Observer]
 	// grpc has the status that is none first.
 	grpc [1 + grpcCodes]atomic.Pointer[prometheus.Observer]
+	// calls of Thrift, copied when there is a new one. They are bounded by what there is,
+	// and by what policies name.
+	calls atomic.Pointer[map[thriftCall]callSeries]
+	mu    sync.Mutex
+}
+
+// thriftCall is what calls of Thrift are told apart by.
+type thriftCall struct{ method, result string }
+
+type callSeries struct {
+	count prometheus.Counter
+	times prometheus.Observer
 }
 
 // HTTPRequest counts a request over HTTP/1; status 0 says that the client got none.
@@ -47,6 +61,33 @@ func (m *Metrics) GRPCCall(status int, d time.Duration) {
 	}
 	status = max(status, -1)
 	m.observe(&m.series.grpc[1+status], "grpc", status, grpcCode, d)
+}
+
+// ThriftCall counts a call of Thrift. method is one that a policy names, or other.
+func (m *Metrics) ThriftCall(method, result string, d time.Duration) {
+	key := thriftCall{method, result}
+	var found callSeries
+	known := false
+	if all := m.series.calls.Load(); all != nil {
+		found, known = (*all)[key]
+	}
+	if !known {
+		found = m.newCall(key)
+	}
+	found.count.Inc()
+	found.times.Observe(d.Seconds())
+}
+
+func (m *Metrics) newCall(key thriftCall) callSeries {
+	m.series.mu.Lock()
+	defer m.series.mu.Unlock()
+	all := map[thriftCall]callSeries{}
+	if before := m.series.calls.Load(); before != nil {
+		maps.Copy(all, *before)
+	}
+	all[key] = callSeries{m.calls.WithLabelValues(key.method, key.result), m.requests.WithLabelValues("thrift", key.result)}
+	m.series.calls.Store(&all)
+	return all[key]
 }
 
 func bounded(status int) int {

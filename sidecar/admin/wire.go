@@ -6,6 +6,7 @@ import (
 	"time"
 
 	wirehttp "weir.dev/weir/sidecar/wire/http"
+	"weir.dev/weir/sidecar/wire/thrift"
 )
 
 // Wire returns what the HTTP data plane reports to. encrypted, which may be nil,
@@ -28,6 +29,23 @@ func (m *Metrics) Wire(encrypted func(port uint16)) wirehttp.Metrics {
 		},
 		UpstreamError: func(_ uint16, reason wirehttp.UpstreamError) { m.UpstreamError(string(reason)) },
 		Refused:       func(_ uint16, why wirehttp.Refusal) { m.Refused(string(why)) },
+		Encrypted: func(port uint16) {
+			m.Encrypted()
+			if encrypted != nil {
+				encrypted(port)
+			}
+		},
+	}
+}
+
+// Thrift returns what the data plane of Thrift reports to; encrypted as for Wire.
+func (m *Metrics) Thrift(encrypted func(port uint16)) thrift.Metrics {
+	return thrift.Metrics{
+		Call: func(_ uint16, method string, r thrift.Result, start time.Time) {
+			m.ThriftCall(method, string(r), time.Since(start))
+		},
+		UpstreamError: func(_ uint16, reason wirehttp.UpstreamError) { m.UpstreamError(string(reason)) },
+		Refused:       func(_ uint16, why thrift.Refusal) { m.Refused(string(why)) },
 		Encrypted: func(port uint16) {
 			m.Encrypted()
 			if encrypted != nil {

@@ -163,8 +163,11 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 			Prefix: t.GetPrefix(), Response: time.Duration(t.GetResponseMilliseconds()) * time.Millisecond,
 		})
 	}
-	port.Chain, err = b.chain(p, port)
-	return port, err
+	if port.Chain, err = b.chain(p, port); err != nil {
+		return nil, err
+	}
+	b.calls(p, port)
+	return port, nil
 }
 
 // chain is the filters of a port in the order of design: whose request it is first, then
@@ -177,6 +180,8 @@ func (b *build) chain(p *snapshot.Port, port *exchange.Port) (exchange.Chain, er
 			return nil, refuseThe(id, "Port %d names the policy, but it is not in the snapshot.", port.Number)
 		case port.Protocol == exchange.Opaque:
 			return nil, refuseThe(id, "Port %d is opaque: no policy can govern it.", port.Number)
+		case port.Protocol == exchange.Thrift && id.Kind != snapshot.KindRateLimitPolicy:
+			return nil, refuseThe(id, "Port %d speaks Thrift, of which nothing is recorded.", port.Number)
 		}
 	}
 	var out exchange.Chain

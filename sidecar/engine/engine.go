@@ -144,7 +144,7 @@ func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureIdempotency, stream.FeatureProxy,
 		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureFreeReplays, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
-		stream.FeatureResponseCost,
+		stream.FeatureResponseCost, stream.FeatureThrift,
 		stream.FeatureUpgrade,
 	}
 }

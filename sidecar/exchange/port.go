@@ -24,6 +24,12 @@ type Port struct {
 	Protocol Protocol
 	// Chain is empty on a port that is listed for its annotations only.
 	Chain Chain
+	// Calls of Thrift are governed here: on a port of that protocol, and on one of Auto
+	// where every filter knows them.
+	Calls bool
+	// Methods of Thrift that policies name: "Service:method" or "method", each with its
+	// label for metrics.
+	Methods map[string]string
 	// Identity says who the client is.
 	Identity *Identity
 	// PassEncodedSlashes lets %2F, %5C and %00 through in paths.

@@ -44,6 +44,11 @@ func TestSamples(t *testing.T) {
 				service = "ledger"
 				apply(t, ns, rpcApp(service))
 				rolledOut(t, ns, "deployment/"+service)
+			} else if strings.Contains(manifest, "sectionName: thrift") {
+				// Nothing has to answer: the sidecar says what it enforces.
+				apply(t, ns, deployment(service, "{name: thrift, port: 9090, targetPort: 9090}", "",
+					"containers: ["+container("", "-listen, ':8080', -tcp, ':9090'", ready)+"]"))
+				rolledOut(t, ns, "deployment/"+service)
 			} else {
 				deploy(t, ns, app{name: service, replicas: 1, port: 8080, targetPort: "http"})
 			}

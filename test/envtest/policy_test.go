@@ -267,14 +267,14 @@ func TestVerdictsReachStatus(t *testing.T) {
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 
 	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
-		s.Limits[0].Match = []v1alpha1.Match{{Thrift: &v1alpha1.ThriftMatch{Service: "Payments"}}}
+		s.Response.Thrift = &v1alpha1.RateLimitThriftResponse{ExceptionCode: new(int32(0))}
 	})
-	got := wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported, "spec.limits[0].match[0].thrift")
+	got := wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported, "spec.response.thrift.exceptionCode")
 	if err := hasCondition(got.Status.Targets[0].Conditions, got.Generation, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonUnsupported); err != nil {
 		t.Errorf("target: %v", err)
 	}
 	edit(t, younger, func(s *v1alpha1.RateLimitPolicySpec) {
-		s.Limits[0].Match = nil
+		s.Response.Thrift = nil
 		s.Limits[0].Scope = v1alpha1.LimitScopeCluster
 	})
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "spec.storeRef.name")

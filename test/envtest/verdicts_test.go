@@ -123,8 +123,8 @@ func TestVerdictsOfLimits(t *testing.T) {
 			func(_ *v1alpha1.RateLimitPolicySpec, l *v1alpha1.Limit) {
 				l.Key = []v1alpha1.KeyMember{{ThriftHeader: "x-tenant"}}
 			},
-			no, v1alpha1.ReasonUnsupported,
-			[]string{"spec.limits[0].key[0].thriftHeader"},
+			no, v1alpha1.ReasonInvalid,
+			[]string{"speaks HTTP/1.1, and RateLimitPolicy/"},
 		},
 	} {
 		edit(t, p, func(s *v1alpha1.RateLimitPolicySpec) {

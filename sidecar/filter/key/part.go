@@ -30,6 +30,10 @@ const (
 	QueryParam Kind = 'q'
 	Cookie     Kind = 'c'
 	JWTClaim   Kind = 'j'
+
+	// Of calls of Thrift.
+	ThriftHeader Kind = 't'
+	ThriftField  Kind = 'f'
 )
 
 // Tokens verifies the tokens of one provider. See jwt.Provider.
@@ -47,6 +51,8 @@ type Part struct {
 	// provider and its tokens, of a claim that has name.
 	provider string
 	tokens   Tokens
+	// path leads to a field of a call's arguments, which name spells.
+	path []int16
 }
 
 // Compile checks a member. Path parameters are those of m; tokens, which may be nil,
@@ -93,6 +99,14 @@ func Compile(part *snapshot.KeyPart, m *match.Matcher, tokens func(provider stri
 			return Part{}, fmt.Errorf("JWT provider %q is not in the snapshot", provider)
 		}
 		return p, nil
+	case *snapshot.KeyPart_ThriftHeader:
+		if k.ThriftHeader == "" || len(k.ThriftHeader) > MaxString || k.ThriftHeader != strings.ToLower(k.ThriftHeader) {
+			return Part{}, fmt.Errorf("header name %q is empty, too long or not in lower case", k.ThriftHeader)
+		}
+		return Part{kind: ThriftHeader, name: k.ThriftHeader}, nil
+	case *snapshot.KeyPart_ThriftField:
+		path, err := snapshot.FieldPath(k.ThriftField)
+		return Part{kind: ThriftField, name: k.ThriftField, path: path}, err
 	default:
 		return Part{}, fmt.Errorf("the member is of a kind that this sidecar does not know")
 	}
@@ -123,6 +137,10 @@ func (p *Part) String() string {
 		return "the cookie " + p.name
 	case JWTClaim:
 		return fmt.Sprintf("the claim %s of a bearer token that %s has issued and that is valid", p.name, p.provider)
+	case ThriftHeader:
+		return fmt.Sprintf("the header %s of the call", p.name)
+	case ThriftField:
+		return fmt.Sprintf("the field %s of the arguments", p.name)
 	default:
 		return "the client's address"
 	}
@@ -130,8 +148,12 @@ func (p *Part) String() string {
 
 // Append appends the member's value; nothing where it is missing, empty or doubtful:
 // a header that is sent more than once, for example. rule and params are what the match
-// said.
+// said. Calls of Thrift have no members of HTTP, whatever carries them, and a field of
+// theirs is read once x.Body is there only: it may come again at the end.
 func (p *Part) Append(buf []byte, x *exchange.Exchange, rule int, params *match.Params) (out []byte, doubtful bool) {
+	if x.Call != nil || p.kind == ThriftHeader || p.kind == ThriftField {
+		return p.appendOfCall(buf, x)
+	}
 	switch p.kind {
 	case Header:
 		value, count := x.Request.Header(p.name)
@@ -163,6 +185,30 @@ func (p *Part) Append(buf []byte, x *exchange.Exchange, rule int, params *match.
 		}
 	}
 	return buf, doubtful
+}
+
+// appendOfCall is Append for calls of Thrift, and for members of them.
+func (p *Part) appendOfCall(buf []byte, x *exchange.Exchange) (out []byte, doubtful bool) {
+	switch {
+	case p.kind == ClientIP:
+		return AppendAddr(buf, ClientIP, x.Client, p.prefix), false
+	case x.Call == nil:
+	case p.kind == ThriftHeader:
+		value, count := x.Request.Header(p.name)
+		if count == 1 && len(value) > 0 {
+			buf = AppendValue(buf, ThriftHeader, value)
+		}
+		return buf, count > 1
+	case p.kind == ThriftField && x.Body == nil:
+		return buf, true
+	case p.kind == ThriftField:
+		value, state := x.Call.Args.Field(p.path)
+		if state == exchange.FieldFound && len(value) > 0 {
+			buf = AppendValue(buf, ThriftField, value)
+		}
+		return buf, state == exchange.FieldInvalid || state == exchange.FieldBeyond
+	}
+	return buf, false
 }
 
 // AppendGiven appends a value that the member has by the word of a policy.

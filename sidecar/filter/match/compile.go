@@ -15,6 +15,7 @@ import (
 const (
 	maxRules    = 16
 	maxMethods  = 32
+	maxCalls    = 64
 	maxHeaders  = 16
 	maxString   = 1024
 	maxSegments = 128
@@ -28,6 +29,14 @@ func Compile(list []*snapshot.Match) (*Matcher, error) {
 	}
 	m := &Matcher{}
 	for i, entry := range list {
+		if t := entry.GetThrift(); t != nil {
+			r, err := m.compileThrift(t)
+			if err != nil {
+				return nil, fmt.Errorf("match[%d].thrift: %w", i, err)
+			}
+			m.rules = append(m.rules, r)
+			continue
+		}
 		http := entry.GetHttp()
 		if http == nil {
 			return nil, fmt.Errorf("match[%d] is of a kind that this sidecar does not know", i)
@@ -71,6 +80,20 @@ func (m *Matcher) compile(h *snapshot.HTTPMatch) (rule, error) {
 		return r, nil
 	}
 	return m.compilePath(r, h.GetPath())
+}
+
+func (m *Matcher) compileThrift(t *snapshot.ThriftMatch) (rule, error) {
+	if len(t.GetMethods()) > maxCalls || len(t.GetService()) > maxString || strings.Contains(t.GetService(), ":") {
+		return rule{}, fmt.Errorf("more than %d methods, or service %q is too long or has a colon", maxCalls, t.GetService())
+	}
+	for _, method := range t.GetMethods() {
+		if method == "" || len(method) > maxString {
+			return rule{}, fmt.Errorf("method %q is empty or too long", method)
+		}
+	}
+	from := len(m.methods)
+	m.methods = append(m.methods, t.GetMethods()...)
+	return rule{thrift: true, service: t.GetService(), methods: span{from, len(m.methods)}}, nil
 }
 
 func (m *Matcher) compilePath(r rule, p *snapshot.PathMatch) (rule, error) {

@@ -16,4 +16,6 @@
 //   - A header that is sent more than once matches any value.
 //   - Methods are compared as they are; an unknown method matches only a rule
 //     without methods.
+//   - A call of Thrift is covered by rules for Thrift only, and these cover nothing
+//     else. Without the name of a service it belongs to any.
 package match

@@ -15,6 +15,10 @@ func (m *Matcher) Describe() []string {
 	var out []string
 	for i := range m.rules {
 		r := &m.rules[i]
+		if r.thrift {
+			out = append(out, m.describeCalls(r))
+			continue
+		}
 		words := []string{m.describePath(r)}
 		if r.methods.from < r.methods.to {
 			words[0] = strings.Join(m.methods[r.methods.from:r.methods.to], ", ") + " " + words[0]
@@ -37,8 +41,34 @@ func (m *Matcher) Explain(x *exchange.Exchange) []string {
 	return out
 }
 
+// describeCalls names the calls of Thrift that a rule covers.
+func (m *Matcher) describeCalls(r *rule) string {
+	what := "calls"
+	if r.methods.from < r.methods.to {
+		what = strings.Join(m.methods[r.methods.from:r.methods.to], ", ")
+	}
+	if r.service == "" {
+		return "Thrift: " + what
+	}
+	return fmt.Sprintf("Thrift: %s of %s", what, r.service)
+}
+
 func (m *Matcher) misses(r *rule, x *exchange.Exchange) []string {
 	var out []string
+	switch {
+	case r.thrift && x.Call == nil:
+		return []string{"the request is no call of Thrift"}
+	case !r.thrift && x.Call != nil:
+		return []string{"the request is a call of Thrift"}
+	case r.thrift && m.call(r, x.Call):
+		return nil
+	case r.thrift:
+		name := string(x.Call.Method)
+		if len(x.Call.Service) > 0 {
+			name = string(x.Call.Service) + ":" + name
+		}
+		return []string{"the call is " + name}
+	}
 	if !m.method(r, x.Method) {
 		out = append(out, fmt.Sprintf("the method is %s", x.Method))
 	}

@@ -45,6 +45,10 @@ const (
 type span struct{ from, to int }
 
 type rule struct {
+	// thrift: it covers calls of Thrift, of service and methods, and nothing else does.
+	thrift  bool
+	service string
+
 	methods  span
 	headers  span
 	path     pathKind
@@ -71,6 +75,12 @@ func (m *Matcher) Match(x *exchange.Exchange, p *Params) (rule int, ok bool) {
 	}
 	for i := range m.rules {
 		r := &m.rules[i]
+		if r.thrift || x.Call != nil {
+			if r.thrift && x.Call != nil && m.call(r, x.Call) {
+				return i, true
+			}
+			continue
+		}
 		if m.method(r, x.Method) && m.matchPaths(r, x, p) && m.header(r, x.Request) {
 			return i, true
 		}
@@ -97,6 +107,22 @@ func (m *Matcher) Param(name string) (byRule []int, found bool) {
 		}
 	}
 	return byRule, found
+}
+
+// call reports whether r covers a call of Thrift. Names have a case there.
+func (m *Matcher) call(r *rule, c *exchange.Call) bool {
+	if r.service != "" && len(c.Service) > 0 && string(c.Service) != r.service {
+		return false
+	}
+	if r.methods.from == r.methods.to {
+		return true
+	}
+	for _, want := range m.methods[r.methods.from:r.methods.to] {
+		if string(c.Method) == want {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Matcher) method(r *rule, method []byte) bool {

@@ -4,6 +4,7 @@ package match_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -378,5 +379,48 @@ func BenchmarkMatch(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Match(x, &p)
+	}
+}
+
+// Calls of Thrift are covered by rules for them only, names in their case.
+func TestMatchThrift(t *testing.T) {
+	calls := func(service string, methods ...string) *snapshot.Match {
+		return &snapshot.Match{Kind: &snapshot.Match_Thrift{Thrift: &snapshot.ThriftMatch{Service: service, Methods: methods}}}
+	}
+	m, err := match.Compile(append(list(&snapshot.HTTPMatch{}), calls("Payments", "charge", "refund"), calls("", "ping"), calls("Ledger")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	describe := []string{"any path", "Thrift: charge, refund of Payments", "Thrift: ping", "Thrift: calls of Ledger"}
+	if d := cmp.Diff(describe, m.Describe()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for name, want := range map[string]int{
+		"Payments:charge": 1, "Payments:refund": 1, "Payments:Charge": -1, "Payments:chargeback": -1, "Payments:void": -1, "Refunds:charge": -1,
+		"charge": 1, "ping": 2, "Anything:ping": 2, "Ledger:void": 3, "void": 3,
+	} {
+		service, method, ok := strings.Cut(name, ":")
+		if !ok {
+			service, method = "", name
+		}
+		x := request("POST", "/")
+		x.Call = &exchange.Call{Service: []byte(service), Method: []byte(method)}
+		var p match.Params
+		rule, covered := m.Match(x, &p)
+		if !covered {
+			rule = -1
+		}
+		why := m.Explain(x)
+		if rule != want || (rule >= 0) != (slices.Contains(why[1:], "")) || why[0] != "the request is a call of Thrift" {
+			t.Errorf("%s: rule %d, want %d; explained by %q", name, rule, want, why)
+		}
+	}
+	var p match.Params
+	x := request("POST", "/")
+	if rule, ok := m.Match(x, &p); rule != 0 || !ok || m.Explain(x)[2] != "the request is no call of Thrift" {
+		t.Errorf("a request of HTTP: rule %d, %v, %q", rule, ok, m.Explain(x))
+	}
+	if _, err := match.Compile([]*snapshot.Match{calls("a:b")}); err == nil {
+		t.Error("a service with a colon was taken")
 	}
 }

@@ -38,8 +38,11 @@ type Filter struct {
 	// so.
 	postpaid bool
 	hidden   []string
-	store    Store
-	env      Env
+	answers  answers
+	// fields: a limit counts by a field of a call's arguments.
+	fields bool
+	store  Store
+	env    Env
 }
 
 var _ exchange.Filter = (*Filter)(nil)
@@ -96,6 +99,9 @@ func Compile(p *snapshot.RateLimitPolicy, env Env) (*Filter, error) {
 	}
 	var err error
 	if f.exempt, err = compileExempt(p.GetExempt()); err != nil {
+		return nil, err
+	}
+	if f.answers, err = compileAnswers(p.GetThrift()); err != nil {
 		return nil, err
 	}
 	specs := map[string]int{}

@@ -73,7 +73,7 @@ func (f *Filter) denyQuota(x *exchange.Exchange, s *scratch) exchange.Verdict {
 	fmt.Fprintf(&detail, "; retry in %d s.", retry)
 	d.Detail = detail.String()
 	d.RetryAfter = time.Duration(f.spread(retry)) * time.Second
-	x.Deny(d)
+	f.deny(x, d)
 	return exchange.Respond
 }
 
@@ -115,14 +115,14 @@ func (f *Filter) denyClosed(x *exchange.Exchange, s *scratch) exchange.Verdict {
 		}
 	}
 	d.Detail = fmt.Sprintf("The store that counts %s does not answer, and the policy's failurePolicy is Closed; retry in 1 s.", strings.Join(d.Limits, ", "))
-	x.Deny(d)
+	f.deny(x, d)
 	return exchange.Respond
 }
 
 // denyMissing answers 400 for a request that lacks what l counts by.
 func (f *Filter) denyMissing(x *exchange.Exchange, l *limit) exchange.Verdict {
 	l.decided(Denied, FromMissingKey)
-	x.Deny(exchange.Denial{
+	f.deny(x, exchange.Denial{
 		Status: http.StatusBadRequest,
 		Type:   TypeMissingKey,
 		Title:  "Rate Limit Key Missing",

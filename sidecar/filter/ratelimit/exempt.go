@@ -65,12 +65,16 @@ func (f *Filter) Under(id *exchange.Identity) *Filter {
 	return &c
 }
 
-// cover reports whether x is exempt.
+// cover reports whether x is exempt. The infos of a call of Thrift are its client's
+// own: no header exempts it.
 func (e *exemptions) cover(x *exchange.Exchange) bool {
 	for i := range e.clients {
 		if e.clients[i].Contains(x.Client.Unmap()) {
 			return true
 		}
+	}
+	if x.Call != nil {
+		return false
 	}
 	for i := range e.headers {
 		if v, n := x.Request.Header(e.headers[i].name); n == 1 && string(v) == e.headers[i].value {

@@ -66,10 +66,21 @@ func (f *Filter) scratch(x *exchange.Exchange) *scratch {
 
 // Head decides. It waits for the store at most as long as the store's timeout.
 func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
+	if x.Call != nil {
+		f.markOneway(x.Call)
+	}
 	if f.exempt.cover(x) {
 		return exchange.Continue
 	}
 	s := f.scratch(x)
+	if x.Call != nil && f.needsArgs(x, s) {
+		return exchange.NeedBody
+	}
+	return f.decide(x, s)
+}
+
+// decide is Head for a request that is not exempt.
+func (f *Filter) decide(x *exchange.Exchange, s *scratch) exchange.Verdict {
 	if l, deny := f.collect(x, s); l != nil {
 		return deny(f, x, l)
 	}
@@ -363,12 +374,6 @@ func (l *limit) decided(o Outcome, s Source) {
 		l.metrics.Decided(o, s)
 	}
 }
-
-// MaxBody is 0: limits read no bodies.
-func (f *Filter) MaxBody() int { return 0 }
-
-// Body is never called.
-func (f *Filter) Body(*exchange.Exchange) exchange.Verdict { return exchange.Continue }
 
 // End gives back permits, and what replays have cost where they are free; whatever else
 // was admitted stays counted.

@@ -28,6 +28,8 @@ const (
 type keySpec struct {
 	parts   []key.Part
 	missing snapshot.OnMissingKey
+	// fields: one of parts is a field of a call's arguments.
+	fields bool
 	// constant is the key when there are no parts.
 	constant limiter.Key
 }
@@ -53,6 +55,7 @@ func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, 
 		shared = shared && c.Kind() != key.PathParam
 		id += "|" + c.ID()
 		spec.parts = append(spec.parts, c)
+		spec.fields = spec.fields || c.Kind() == key.ThriftField
 	}
 	if i, ok := specs[id]; ok && shared {
 		return i, nil
@@ -62,6 +65,7 @@ func (f *Filter) compileKey(policy string, l *snapshot.Limit, m *match.Matcher, 
 		spec.constant = hash(key.AppendValue(nil, tagNone, []byte(policy)))
 	}
 	f.specs = append(f.specs, spec)
+	f.fields = f.fields || spec.fields
 	if shared {
 		specs[id] = len(f.specs) - 1
 	}

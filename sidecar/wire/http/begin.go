@@ -24,7 +24,7 @@ type Refusal string
 const (
 	// RefusedTLS: it began with a ClientHello.
 	RefusedTLS Refusal = "tls"
-	// RefusedThrift: it began with a call of Thrift, which is not governed yet.
+	// RefusedThrift: it began with a call of Thrift, on a port where policies know none.
 	RefusedThrift Refusal = "thrift"
 	// RefusedUnknown: it began with what is no protocol that can be governed.
 	RefusedUnknown Refusal = "unknown"
@@ -33,6 +33,25 @@ const (
 	// RefusedFull: there are as many connections as there may be.
 	RefusedFull Refusal = "full"
 )
+
+// forThrift reports whether the connection is Config.Thrift's to serve, by its first
+// byte where the port does not say it: no request begins like a call. alive: it has not
+// ended meanwhile.
+func (c *conn) forThrift(port *exchange.Port) (is, alive bool) {
+	switch {
+	case c.s.cfg.Thrift == nil || !port.Calls || c.raw == nil:
+		return false, true
+	case port.Protocol == exchange.Thrift:
+		return true, true
+	case !c.awaitReadable():
+		return false, false
+	}
+	switch c.peekBuf[0] {
+	case 0x00, 0x80, 0x82, '[':
+		return true, true
+	}
+	return false, true
+}
 
 // beginning is what the first bytes of a connection have to say.
 type beginning uint8

@@ -47,12 +47,21 @@ type Config struct {
 	// is nil they are answered with 505.
 	HTTP2 func(*Server) HTTP2
 
+	// Thrift serves connections of ports with Calls that begin with a call; nil: they are
+	// closed.
+	Thrift Handler
+
 	// Dial opens connections to applications; a net.Dialer's by default.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Logger defaults to slog's.
 	Logger *slog.Logger
 	// Metrics are told what happened; each may be nil.
 	Metrics Metrics
+}
+
+// Handler serves a connection, of which no byte was read, until it ends, and closes it.
+type Handler interface {
+	ServeConn(c net.Conn, target Target)
 }
 
 // Timeouts of a Server.

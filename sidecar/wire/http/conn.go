@@ -61,7 +61,8 @@ func newConn(s *Server, nc net.Conn, target Target) *conn {
 	return c
 }
 
-func (c *conn) serve() {
+// serve serves the connection; handed: Config.Thrift has to, no byte of it was read.
+func (c *conn) serve() (handed bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.s.cfg.Logger.Error("a request ended in a panic", "panic", r, "stack", string(debug.Stack()))
@@ -75,17 +76,21 @@ func (c *conn) serve() {
 		var verdict MissingConfig
 		if port, verdict = c.awaitConfig(); verdict == Deny {
 			c.refuseUnconfigured()
-			return
+			return false
 		}
 	}
 	if !governed(port) {
 		c.splice()
-		return
+		return false
+	}
+	c.extendDeadlines(time.Now())
+	if is, alive := c.forThrift(port); is || !alive {
+		return is && c.state.CompareAndSwap(idle, active)
 	}
 	c.pool = c.s.pool(c.target.Upstream)
-	c.extendDeadlines(time.Now())
 	for c.awaitReadable() && c.serveReadable() {
 	}
+	return false
 }
 
 // governed reports whether requests are read at all: what no policy governs is

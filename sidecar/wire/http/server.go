@@ -83,8 +83,11 @@ func (s *Server) ServeConn(nc net.Conn, target Target) {
 		}
 		return
 	}
-	defer s.remove(c)
-	c.serve()
+	handed := c.serve()
+	s.remove(c, handed)
+	if handed {
+		s.cfg.Thrift.ServeConn(nc, target)
+	}
 }
 
 func (s *Server) add(c *conn) bool {
@@ -97,8 +100,10 @@ func (s *Server) add(c *conn) bool {
 	return true
 }
 
-func (s *Server) remove(c *conn) {
-	_ = c.nc.Close()
+func (s *Server) remove(c *conn, handed bool) {
+	if !handed {
+		_ = c.nc.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)

@@ -18,7 +18,7 @@ type Listener struct {
 	Listen string
 	// Upstream is host:port of the application.
 	Upstream string
-	// Protocol is http, h2c, grpc, ws or auto; empty: what the port's name says, as
+	// Protocol is http, h2c, grpc, ws, thrift or auto; empty: what the port's name says, as
 	// in a cluster, else http.
 	Protocol string
 }
@@ -69,12 +69,10 @@ func (l Listener) check(s string) error {
 		return fmt.Errorf("--listener %q: upstream %q is not HOST:PORT, as in 127.0.0.1:9000", s, l.Upstream)
 	}
 	switch l.Protocol {
-	case "", "http", "h2c", "grpc", "ws", "auto":
+	case "", "http", "h2c", "grpc", "ws", "thrift", "auto":
 		return nil
-	case "thrift":
-		return fmt.Errorf("--listener %q: protocol thrift is not supported by this version of Weir; use http, h2c, grpc, ws or auto", s)
 	}
-	return fmt.Errorf("--listener %q: protocol %q is not known; use http, h2c, grpc, ws or auto", s, l.Protocol)
+	return fmt.Errorf("--listener %q: protocol %q is not known; use http, h2c, grpc, ws, thrift or auto", s, l.Protocol)
 }
 
 // appProtocol is what the port of a Service would say; nil: nothing.
@@ -91,6 +89,8 @@ func (l Listener) appProtocol() *string {
 		return nil
 	case "h2c", "ws":
 		return new("kubernetes.io/" + l.Protocol)
+	case "thrift":
+		return new("weir.dev/thrift")
 	}
 	return new(l.Protocol)
 }

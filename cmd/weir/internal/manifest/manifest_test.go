@@ -193,8 +193,8 @@ items:
 
 func TestSamplesDecode(t *testing.T) {
 	files, err := filepath.Glob("../../../../config/samples/*.yaml")
-	if err != nil || len(files) != 5 {
-		t.Fatalf("got samples %v and error %v, want five", files, err)
+	if err != nil || len(files) != 6 {
+		t.Fatalf("got samples %v and error %v, want six", files, err)
 	}
 	decoder := newDecoder(t)
 	for _, file := range files {

@@ -96,6 +96,9 @@ func ask(ctx context.Context, s *snapshot.Snapshot, port uint16, r Request, now 
 	}
 	exchangeOnce := askHTTP1
 	p, _ := e.Port(port)
+	if p != nil && p.Protocol == exchange.Thrift {
+		return nil, errors.New("the port speaks Thrift, and weir why explains requests of HTTP only")
+	}
 	a.believe(p, r)
 	if p != nil && (p.Protocol == exchange.H2C || p.Protocol == exchange.GRPC || strings.HasPrefix(r.value("Content-Type"), "application/grpc")) {
 		exchangeOnce = askHTTP2
