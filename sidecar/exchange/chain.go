@@ -106,6 +106,16 @@ func (c Chain) Overdue(x *Exchange) {
 	}
 }
 
+// Unanswered tells filters that the proxy is about to answer in place of an application
+// that may have got the request.
+func (c Chain) Unanswered(x *Exchange) {
+	for i := len(c) - 1; i >= 0; i-- {
+		if w, ok := c[i].(Wonderer); ok {
+			w.Unanswered(x)
+		}
+	}
+}
+
 // ResponseHead tells every filter that let the request pass of the response.
 func (c Chain) ResponseHead(x *Exchange) {
 	for i := len(c) - 1; i >= 0; i-- {

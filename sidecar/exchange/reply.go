@@ -54,6 +54,15 @@ type Recorder interface {
 	Overdue(x *Exchange)
 }
 
+// Wonderer is a filter with something to say to a client whose request may have reached
+// the application, and that gets an answer of the proxy's own for want of a response.
+type Wonderer interface {
+	Filter
+	// Unanswered is called before that answer, which carries what it adds to x; after
+	// Overdue, where that was called. It must not wait.
+	Unanswered(x *Exchange)
+}
+
 // Oversizer is a filter that has a say when a body is larger than its MaxBody.
 type Oversizer interface {
 	Filter

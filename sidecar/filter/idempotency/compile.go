@@ -63,6 +63,7 @@ var (
 	_ exchange.Filter    = (*Filter)(nil)
 	_ exchange.Recorder  = (*Filter)(nil)
 	_ exchange.Oversizer = (*Filter)(nil)
+	_ exchange.Wonderer  = (*Filter)(nil)
 )
 
 // source is a place in a request: a header where header is not empty.

@@ -76,7 +76,7 @@ func TestFaults(t *testing.T) {
 		}},
 		"reset after bytes, AtMostOnce": {nil, func(_ *testing.T, w *world) {
 			w.answer(hangUp)
-			w.want(w.post("k", body), "502 upstream-closed")
+			w.want(w.post("k", body), "502 unknown upstream-closed")
 			w.want(w.post("k", body), "409 unknown idempotency-outcome-unknown")
 			w.wantExecuted(1)
 		}},
@@ -85,7 +85,7 @@ func TestFaults(t *testing.T) {
 			p.Lease, p.Wait = 1000, 0
 		}, func(t *testing.T, w *world) {
 			w.answer(hangUp)
-			w.want(w.post("k", body), "502 upstream-closed")
+			w.want(w.post("k", body), "502 unknown upstream-closed")
 			w.answer(func(rw http.ResponseWriter, r *http.Request) {
 				_, _ = fmt.Fprint(rw, r.Header.Get("weir-idempotency-attempt"))
 			})

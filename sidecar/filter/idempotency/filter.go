@@ -33,6 +33,7 @@ const (
 // Head decides what the head alone decides.
 func (f *Filter) Head(x *exchange.Exchange) exchange.Verdict {
 	s := f.scratch(x)
+	s.ignored = false
 	rule, ok := f.match.Match(x, &s.params)
 	if !ok {
 		f.strip(x)
@@ -109,6 +110,7 @@ func (f *Filter) ignore(x *exchange.Exchange, r Result) exchange.Verdict {
 		return exchange.Continue
 	}
 	f.strip(x)
+	f.scratch(x).ignored = true
 	x.Add(fieldStatus, []byte("ignored"))
 	return exchange.Continue
 }

@@ -52,6 +52,9 @@ func (f *Filter) ResponseHead(x *exchange.Exchange) {
 	}
 	s := f.claimOf(x)
 	if s == nil {
+		if f.scratch(x).ignored {
+			x.HideResponse(lowerStatus)
+		}
 		return
 	}
 	s.plan = f.plan(x)
@@ -181,20 +184,21 @@ func location(x *exchange.Exchange) []byte {
 	return bytes.Clone(v)
 }
 
-// reply is the response as it is replayed.
+// reply is the response as it is replayed: without what this client does not get, such
+// as a cost that a limit reads.
 func (f *Filter) reply(x *exchange.Exchange, s *scratch) *exchange.Reply {
 	r := &exchange.Reply{Status: x.Status, Body: s.body}
 	if x.Response == nil {
 		return r
 	}
 	x.Response.Each(func(name, value []byte) bool {
-		if f.keeps(name) {
+		if f.keeps(name) && !x.HidesResponse(name) {
 			s.header = append(s.header, exchange.Field{Name: name, Value: value})
 		}
 		return true
 	})
 	x.Response.Trailers(func(name, value []byte) bool {
-		if f.keeps(name) {
+		if f.keeps(name) && !x.HidesResponse(name) {
 			s.tail = append(s.tail, exchange.Field{Name: name, Value: value})
 		}
 		return true
@@ -230,6 +234,13 @@ func (f *Filter) Overdue(x *exchange.Exchange) {
 	s.late = true
 	x.Add(fieldStatus, []byte("unknown"))
 	s.claim.Overdue(background(x))
+}
+
+// Unanswered: the client is answered without a response, and the outcome is not known.
+func (f *Filter) Unanswered(x *exchange.Exchange) {
+	if s := f.claimOf(x); s != nil && !f.shadow && !s.late {
+		x.Add(fieldStatus, []byte("unknown"))
+	}
 }
 
 // End lets go of the claim.

@@ -26,6 +26,8 @@ type scratch struct {
 	records, credentials keyed
 
 	derived bool
+	// ignored: the client is told that it passes unrecorded.
+	ignored bool
 	call    ledger.Call
 	claim   *ledger.Claim
 	// plan is what the head of the response means.

@@ -298,6 +298,9 @@ func (t *stream) noResponse(cause, err error, outcome exchange.Outcome) exchange
 		t.reset = true
 		return outcome
 	}
+	if outcome == exchange.SentNoReply {
+		t.chain.Unanswered(&t.x)
+	}
 	if failed := t.body.failed.Load(); failed != nil {
 		t.record.Aborted = aborted(*failed)
 		t.answer(t.bodyDenial(*failed))

@@ -122,7 +122,7 @@ func (t *stream) overLeg(l *wirehttp.Leg) exchange.Outcome {
 	}
 	sent := time.Now()
 	if err := l.Send(legClient{t}, t.c.target.Upstream, &r); err != nil {
-		t.failed(l.Fail(err))
+		t.failed(l.Fail(err), exchange.NotSent)
 		return exchange.NotSent
 	}
 	t.body.sending.Store(true)
@@ -138,7 +138,7 @@ func (t *stream) receive(l *wirehttp.Leg, sent time.Time) exchange.Outcome {
 				t.receiveLater(l, sent)
 				return exchange.SentNoReply
 			}
-			t.failed(l.Fail(err))
+			t.failed(l.Fail(err), exchange.SentNoReply)
 			return exchange.SentNoReply
 		}
 		if status >= 200 {
@@ -216,9 +216,12 @@ func (t *stream) appendHead(b []byte) []byte {
 }
 
 // failed answers for a leg without a response.
-func (t *stream) failed(f wirehttp.Failure) {
+func (t *stream) failed(f wirehttp.Failure, outcome exchange.Outcome) {
 	if t.deaf {
 		return
+	}
+	if outcome == exchange.SentNoReply {
+		t.chain.Unanswered(&t.x)
 	}
 	t.record.Aborted = f.Aborted
 	if f.Reason != "" {

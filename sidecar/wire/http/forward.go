@@ -25,7 +25,7 @@ func (t *txn) forward() exchange.Outcome {
 		r.Timeout = t.port.ResponseTimeout(t.x.Path)
 	}
 	if err := l.send(t, t.c.pool, &r); err != nil {
-		t.fail(err)
+		t.fail(err, exchange.NotSent)
 		return exchange.NotSent
 	}
 	outcome := t.relay()
@@ -239,7 +239,7 @@ func (t *txn) relay() exchange.Outcome {
 			if t.x.Record && errors.Is(err, ErrNoResponse) && t.overdue() {
 				continue
 			}
-			t.fail(err)
+			t.fail(err, exchange.SentNoReply)
 			return exchange.SentNoReply
 		}
 		if status >= 200 {
@@ -268,7 +268,7 @@ func (t *txn) relay() exchange.Outcome {
 }
 
 // fail answers for an application that gave no response.
-func (t *txn) fail(err error) {
+func (t *txn) fail(err error, outcome exchange.Outcome) {
 	l := &t.up
 	moved := l.pump.started
 	f := l.Fail(err)
@@ -288,6 +288,9 @@ func (t *txn) fail(err error) {
 	if f.Denial.Status == 0 {
 		t.close, t.linger = true, false
 		return
+	}
+	if outcome == exchange.SentNoReply {
+		t.chain.Unanswered(&t.x)
 	}
 	t.answer(f.Denial)
 }

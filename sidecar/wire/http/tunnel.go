@@ -62,7 +62,7 @@ func (t *txn) switchProtocols() exchange.Outcome {
 	}
 	if !whole || !l.agrees(t.upgrade) {
 		l.headed = false
-		t.fail(invalidResponse{errors.New("the application switched protocols before it had the request, or to another than was asked for")})
+		t.fail(invalidResponse{errors.New("the application switched protocols before it had the request, or to another than was asked for")}, exchange.SentNoReply)
 		return exchange.SentNoReply
 	}
 	if t.observing {
