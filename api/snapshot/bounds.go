@@ -32,6 +32,8 @@ const (
 
 	// PerMillion is all of a sample.
 	PerMillion = 1_000_000
+	// MaxTranscoding bounds a port's mapping: it travels to every pod.
+	MaxTranscoding = 256 << 10
 	// MaxCA bounds certificates in PEM.
 	MaxCA = 256 << 10
 )

@@ -1320,8 +1320,11 @@ type Port struct {
 	MaxBodyBytes uint64 `protobuf:"varint,8,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
 	// The IdempotencyPolicy that governs this port; empty when none does.
 	IdempotencyPolicy string `protobuf:"bytes,9,opt,name=idempotency_policy,json=idempotencyPolicy,proto3" json:"idempotency_policy,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The application speaks Thrift, and requests of HTTP become calls; protocol is HTTP
+	// then. Without methods: the operator has no valid mapping, and requests get 503.
+	Transcoding   *Transcoding `protobuf:"bytes,10,opt,name=transcoding,proto3" json:"transcoding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Port) Reset() {
@@ -1415,6 +1418,13 @@ func (x *Port) GetIdempotencyPolicy() string {
 		return x.IdempotencyPolicy
 	}
 	return ""
+}
+
+func (x *Port) GetTranscoding() *Transcoding {
+	if x != nil {
+		return x.Transcoding
+	}
+	return nil
 }
 
 // How long the application may take for requests of some paths, from the end of
@@ -3348,7 +3358,7 @@ var File_snapshot_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\"\xae\x04\n" +
+	"\x17snapshot/snapshot.proto\x12\x10weir.snapshot.v1\x1a\x15snapshot/thrift.proto\"\xae\x04\n" +
 	"\bSnapshot\x126\n" +
 	"\bworkload\x18\x01 \x01(\v2\x1a.weir.snapshot.v1.WorkloadR\bworkload\x12,\n" +
 	"\x05ports\x18\x02 \x03(\v2\x16.weir.snapshot.v1.PortR\x05ports\x12Q\n" +
@@ -3398,7 +3408,7 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\bWorkload\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\x93\x03\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\xd4\x03\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x126\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1a.weir.snapshot.v1.ProtocolR\bprotocol\x12*\n" +
@@ -3408,7 +3418,9 @@ const file_snapshot_snapshot_proto_rawDesc = "" +
 	"\x05names\x18\x06 \x03(\tR\x05names\x12:\n" +
 	"\btimeouts\x18\a \x03(\v2\x1e.weir.snapshot.v1.RouteTimeoutR\btimeouts\x12$\n" +
 	"\x0emax_body_bytes\x18\b \x01(\x04R\fmaxBodyBytes\x12-\n" +
-	"\x12idempotency_policy\x18\t \x01(\tR\x11idempotencyPolicy\"[\n" +
+	"\x12idempotency_policy\x18\t \x01(\tR\x11idempotencyPolicy\x12?\n" +
+	"\vtranscoding\x18\n" +
+	" \x01(\v2\x1d.weir.snapshot.v1.TranscodingR\vtranscoding\"[\n" +
 	"\fRouteTimeout\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x123\n" +
 	"\x15response_milliseconds\x18\x02 \x01(\x04R\x14responseMilliseconds\"^\n" +
@@ -3683,6 +3695,7 @@ var file_snapshot_snapshot_proto_goTypes = []any{
 	(*Store)(nil),                // 41: weir.snapshot.v1.Store
 	(*Redis)(nil),                // 42: weir.snapshot.v1.Redis
 	(*TLS)(nil),                  // 43: weir.snapshot.v1.TLS
+	(*Transcoding)(nil),          // 44: weir.snapshot.v1.Transcoding
 }
 var file_snapshot_snapshot_proto_depIdxs = []int32{
 	20, // 0: weir.snapshot.v1.Snapshot.workload:type_name -> weir.snapshot.v1.Workload
@@ -3701,44 +3714,45 @@ var file_snapshot_snapshot_proto_depIdxs = []int32{
 	0,  // 13: weir.snapshot.v1.Port.protocol:type_name -> weir.snapshot.v1.Protocol
 	23, // 14: weir.snapshot.v1.Port.identity:type_name -> weir.snapshot.v1.Identity
 	22, // 15: weir.snapshot.v1.Port.timeouts:type_name -> weir.snapshot.v1.RouteTimeout
-	27, // 16: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
-	1,  // 17: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	2,  // 18: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
-	26, // 19: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
-	25, // 20: weir.snapshot.v1.RateLimitPolicy.thrift:type_name -> weir.snapshot.v1.ThriftAnswers
-	38, // 21: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
-	34, // 22: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
-	39, // 23: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
-	3,  // 24: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
-	4,  // 25: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
-	5,  // 26: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
-	30, // 27: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
-	29, // 28: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
-	28, // 29: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
-	9,  // 30: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
-	34, // 31: weir.snapshot.v1.IdempotencyPolicy.match:type_name -> weir.snapshot.v1.Match
-	6,  // 32: weir.snapshot.v1.IdempotencyPolicy.guarantee:type_name -> weir.snapshot.v1.Guarantee
-	32, // 33: weir.snapshot.v1.IdempotencyPolicy.key_sources:type_name -> weir.snapshot.v1.ContentSource
-	7,  // 34: weir.snapshot.v1.IdempotencyPolicy.on_missing_key:type_name -> weir.snapshot.v1.OnMissingIdempotencyKey
-	32, // 35: weir.snapshot.v1.IdempotencyPolicy.derive_from:type_name -> weir.snapshot.v1.ContentSource
-	39, // 36: weir.snapshot.v1.IdempotencyPolicy.scope:type_name -> weir.snapshot.v1.KeyPart
-	33, // 37: weir.snapshot.v1.IdempotencyPolicy.fingerprint:type_name -> weir.snapshot.v1.Fingerprint
-	1,  // 38: weir.snapshot.v1.IdempotencyPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
-	36, // 39: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
-	35, // 40: weir.snapshot.v1.Match.thrift:type_name -> weir.snapshot.v1.ThriftMatch
-	37, // 41: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
-	38, // 42: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
-	10, // 43: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
-	40, // 44: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
-	15, // 45: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
-	42, // 46: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
-	11, // 47: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
-	43, // 48: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	44, // 16: weir.snapshot.v1.Port.transcoding:type_name -> weir.snapshot.v1.Transcoding
+	27, // 17: weir.snapshot.v1.RateLimitPolicy.limits:type_name -> weir.snapshot.v1.Limit
+	1,  // 18: weir.snapshot.v1.RateLimitPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	2,  // 19: weir.snapshot.v1.RateLimitPolicy.headers:type_name -> weir.snapshot.v1.HeaderStyle
+	26, // 20: weir.snapshot.v1.RateLimitPolicy.exempt:type_name -> weir.snapshot.v1.Exemption
+	25, // 21: weir.snapshot.v1.RateLimitPolicy.thrift:type_name -> weir.snapshot.v1.ThriftAnswers
+	38, // 22: weir.snapshot.v1.Exemption.header:type_name -> weir.snapshot.v1.HeaderMatch
+	34, // 23: weir.snapshot.v1.Limit.match:type_name -> weir.snapshot.v1.Match
+	39, // 24: weir.snapshot.v1.Limit.key:type_name -> weir.snapshot.v1.KeyPart
+	3,  // 25: weir.snapshot.v1.Limit.on_missing_key:type_name -> weir.snapshot.v1.OnMissingKey
+	4,  // 26: weir.snapshot.v1.Limit.algorithm:type_name -> weir.snapshot.v1.Algorithm
+	5,  // 27: weir.snapshot.v1.Limit.scope:type_name -> weir.snapshot.v1.Scope
+	30, // 28: weir.snapshot.v1.Limit.overrides:type_name -> weir.snapshot.v1.Override
+	29, // 29: weir.snapshot.v1.Limit.penalty:type_name -> weir.snapshot.v1.Penalty
+	28, // 30: weir.snapshot.v1.Limit.calendar:type_name -> weir.snapshot.v1.Calendar
+	9,  // 31: weir.snapshot.v1.Calendar.period:type_name -> weir.snapshot.v1.Calendar.Period
+	34, // 32: weir.snapshot.v1.IdempotencyPolicy.match:type_name -> weir.snapshot.v1.Match
+	6,  // 33: weir.snapshot.v1.IdempotencyPolicy.guarantee:type_name -> weir.snapshot.v1.Guarantee
+	32, // 34: weir.snapshot.v1.IdempotencyPolicy.key_sources:type_name -> weir.snapshot.v1.ContentSource
+	7,  // 35: weir.snapshot.v1.IdempotencyPolicy.on_missing_key:type_name -> weir.snapshot.v1.OnMissingIdempotencyKey
+	32, // 36: weir.snapshot.v1.IdempotencyPolicy.derive_from:type_name -> weir.snapshot.v1.ContentSource
+	39, // 37: weir.snapshot.v1.IdempotencyPolicy.scope:type_name -> weir.snapshot.v1.KeyPart
+	33, // 38: weir.snapshot.v1.IdempotencyPolicy.fingerprint:type_name -> weir.snapshot.v1.Fingerprint
+	1,  // 39: weir.snapshot.v1.IdempotencyPolicy.failure_policy:type_name -> weir.snapshot.v1.FailurePolicy
+	36, // 40: weir.snapshot.v1.Match.http:type_name -> weir.snapshot.v1.HTTPMatch
+	35, // 41: weir.snapshot.v1.Match.thrift:type_name -> weir.snapshot.v1.ThriftMatch
+	37, // 42: weir.snapshot.v1.HTTPMatch.path:type_name -> weir.snapshot.v1.PathMatch
+	38, // 43: weir.snapshot.v1.HTTPMatch.headers:type_name -> weir.snapshot.v1.HeaderMatch
+	10, // 44: weir.snapshot.v1.PathMatch.type:type_name -> weir.snapshot.v1.PathMatch.Type
+	40, // 45: weir.snapshot.v1.KeyPart.client_ip:type_name -> weir.snapshot.v1.ClientIP
+	15, // 46: weir.snapshot.v1.KeyPart.jwt_claim:type_name -> weir.snapshot.v1.JWTClaim
+	42, // 47: weir.snapshot.v1.Store.redis:type_name -> weir.snapshot.v1.Redis
+	11, // 48: weir.snapshot.v1.Redis.mode:type_name -> weir.snapshot.v1.Redis.Mode
+	43, // 49: weir.snapshot.v1.Redis.tls:type_name -> weir.snapshot.v1.TLS
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_snapshot_proto_init() }
@@ -3746,6 +3760,7 @@ func file_snapshot_snapshot_proto_init() {
 	if File_snapshot_snapshot_proto != nil {
 		return
 	}
+	file_snapshot_thrift_proto_init()
 	file_snapshot_snapshot_proto_msgTypes[14].OneofWrappers = []any{
 		(*Exemption_SourceCidr)(nil),
 		(*Exemption_Header)(nil),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // Validate checks order, references and enumerations. The error names the message
@@ -101,6 +103,14 @@ func validatePort(p *Port, s *Snapshot) error {
 	} {
 		if err := ordered(field, list); err != nil {
 			return err
+		}
+	}
+	if m := p.GetTranscoding(); m != nil {
+		switch n := proto.Size(m); {
+		case p.GetProtocol() != Protocol_PROTOCOL_HTTP:
+			return fmt.Errorf("transcoding comes with protocol %d, which is not HTTP", p.GetProtocol())
+		case n > MaxTranscoding:
+			return fmt.Errorf("transcoding has %d bytes, at most %d are possible", n, MaxTranscoding)
 		}
 	}
 	return ValidateTimeouts(p)

@@ -42,6 +42,9 @@ const (
 	// FeatureThrift is calls of Thrift: ports of protocol thrift, matches, keys and
 	// answers of RateLimitPolicy.
 	FeatureThrift = "thrift/v1"
+	// FeatureTranscode is Port.transcoding. Without it the port is left out, and clients
+	// reach the Thrift application as if there were no sidecar, which it refuses.
+	FeatureTranscode = "thrift/transcode"
 	// FeatureUpgrade is Upgrade as in WebSocket: ports of protocol ws.
 	FeatureUpgrade = "upgrade"
 	// FeatureProxy is Snapshot.proxy and telemetry, Port.timeouts and
@@ -113,6 +116,9 @@ func needsRateLimit2(p *snapshot.RateLimitPolicy) bool {
 // RequiredAt returns the feature a sidecar needs to govern a port, whatever the
 // policy; empty where every sidecar can.
 func RequiredAt(p *snapshot.Port) string {
+	if p.GetTranscoding() != nil {
+		return FeatureTranscode
+	}
 	switch p.GetProtocol() {
 	case snapshot.Protocol_PROTOCOL_H2C, snapshot.Protocol_PROTOCOL_GRPC:
 		return FeatureH2C

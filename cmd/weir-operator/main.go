@@ -49,6 +49,7 @@ import (
 	"weir.dev/weir/controllers/inject"
 	"weir.dev/weir/controllers/jwks"
 	"weir.dev/weir/controllers/keys"
+	"weir.dev/weir/controllers/mapping"
 	"weir.dev/weir/controllers/pki"
 	"weir.dev/weir/controllers/policy"
 	"weir.dev/weir/controllers/rollout"
@@ -219,6 +220,9 @@ func addInjection(mgr ctrl.Manager, o options, conf config.Config, issuer *pki.I
 // keysEvery is how soon another key is seen.
 const keysEvery = 10 * time.Second
 
+// mappingsEvery is how soon another IDL is seen.
+const mappingsEvery = 5 * time.Second
+
 // keyring is what encrypts and signs for namespaces.
 type keyring struct {
 	root    *keys.Root
@@ -255,9 +259,11 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	writer := status.New(&status.Cluster{Reader: mgr.GetCache(), Writer: mgr.GetClient()}, tracker, log.With("part", "status"))
 	writer.Metrics = convergence
 	tokenKeys := jwks.New(jwks.Options{Providers: conf.JWTProviders, Client: jwks.NewClient(), Log: log.With("part", "jwks")})
+	mappings := mapping.New(mapping.Options{Client: mgr.GetAPIReader(), Every: mappingsEvery, Log: log.With("part", "mapping")})
 	reconciler := policy.New(policy.Options{
 		Reader: mgr.GetCache(), JWT: tokenKeys, Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
 		Hub: snapshots, Rollout: tracker, Status: writer, Keys: known.root, Secrets: known.secrets,
+		Mappings: mappings, Events: mgr.GetEventRecorder("weir-operator"), Leading: func() bool { return closed(mgr.Elected()) },
 		Metrics: compiles, Log: log.With("part", "policy"),
 	})
 	if err := reconciler.SetupWithManager(mgr); err != nil {
@@ -284,6 +290,7 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 		everywhere(tokenKeys.Run),
 		everywhere(known.root.Run),
 		everywhere(known.secrets.Run),
+		everywhere(mappings.Run),
 		everywhere(func(ctx context.Context) error { return serveAdmin(ctx, o.adminAddress, replicas.Handler()) }),
 	} {
 		if err := mgr.Add(r); err != nil {

@@ -25,7 +25,7 @@ var errFound = errors.New("there are errors, see above")
 func checkCommand() *cobra.Command {
 	var flags kube.Flags
 	var output string
-	var files, providers []string
+	var files, providers, idls []string
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check the installation and its policies, or policy files with -f",
@@ -41,7 +41,7 @@ error.`,
 				return err
 			}
 			if len(files) > 0 {
-				all, err = checkFiles(cmd.Context(), files, providers, cmd.InOrStdin(), cmd.ErrOrStderr())
+				all, err = checkFiles(cmd.Context(), files, providers, idls, cmd.InOrStdin(), cmd.ErrOrStderr())
 			} else {
 				all, err = checkCluster(cmd.Context(), &flags, cmd.ErrOrStderr())
 			}
@@ -67,6 +67,7 @@ error.`,
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "policy file, or a folder of them, to check without a cluster; may be given several times, - is standard input")
 	jwtProviderFlag(c, &providers)
+	idlFlag(c, &idls)
 	return c
 }
 
@@ -95,8 +96,12 @@ func checkCluster(ctx context.Context, flags *kube.Flags, progress io.Writer) ([
 }
 
 // checkFiles is what the API server and the operator would say of files.
-func checkFiles(ctx context.Context, paths, providers []string, stdin io.Reader, notes io.Writer) ([]finding.Finding, error) {
+func checkFiles(ctx context.Context, paths, providers, idlFlags []string, stdin io.Reader, notes io.Writer) ([]finding.Finding, error) {
 	tokens, err := local.ParseJWT(ctx, providers, jwks.NewClient())
+	if err != nil {
+		return nil, err
+	}
+	idls, err := local.ParseIDLs(idlFlags)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +122,15 @@ func checkFiles(ctx context.Context, paths, providers []string, stdin io.Reader,
 	var all []finding.Finding
 	verdicts := 0
 	for _, p := range policies.Split() {
-		result, err := local.Compile(p, local.Implied(p), local.Settings{JWT: tokens})
+		result, err := local.Compile(p, local.ImpliedWith(p, idls), local.Settings{JWT: tokens, IDLs: idls})
 		if err != nil {
 			return nil, err
+		}
+		for _, bad := range result.BadIDLs {
+			all = append(all, finding.New(finding.MalformedPolicy, "--idl", "%s", bad))
+		}
+		for _, warning := range result.IDLWarnings {
+			all = append(all, finding.New(finding.AcceptedButWarned, "--idl", "%s", warning))
 		}
 		verdicts += len(result.Verdicts)
 		all = append(all, checkVerdicts(p, result.Verdicts)...)

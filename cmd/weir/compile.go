@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -19,7 +20,7 @@ import (
 func compileCommand() *cobra.Command {
 	var files []string
 	var out, redis string
-	var providers []string
+	var providers, idls []string
 	var telemetry telemetryFlags
 	c := &cobra.Command{
 		Use:   "compile -f FILE -o SNAPSHOT",
@@ -37,6 +38,9 @@ What was not accepted is said on standard error, and makes the exit code 1.`,
 			if settings.JWT, err = local.ParseJWT(cmd.Context(), providers, jwks.NewClient()); err != nil {
 				return err
 			}
+			if settings.IDLs, err = local.ParseIDLs(idls); err != nil {
+				return err
+			}
 			return compileFiles(cmd.Context(), files, redis, settings, out, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -44,6 +48,7 @@ What was not accepted is said on standard error, and makes the exit code 1.`,
 	c.Flags().StringVarP(&out, "out", "o", "-", "where the snapshot goes; - is standard output")
 	c.Flags().StringVar(&redis, "redis", "", "HOST:PORT of the store, without credentials (default: the sidecar's memory)")
 	jwtProviderFlag(c, &providers)
+	idlFlag(c, &idls)
 	telemetry.register(c)
 	return c
 }
@@ -67,9 +72,12 @@ func compileFiles(ctx context.Context, paths []string, redis string, settings lo
 		}
 		settings.Redis = r.Store
 	}
-	result, err := local.Compile(policies, local.Implied(policies), settings)
+	result, err := local.Compile(policies, local.ImpliedWith(policies, settings.IDLs), settings)
 	if err != nil {
 		return err
+	}
+	if len(result.BadIDLs) > 0 {
+		return errors.New("--idl: " + strings.Join(result.BadIDLs, "\n"))
 	}
 	text, err := protojson.MarshalOptions{Multiline: true, Indent: "  "}.Marshal(result.Snapshot)
 	if err != nil {

@@ -39,6 +39,7 @@ type runFlags struct {
 	data      string
 	telemetry telemetryFlags
 	jwt       []string
+	idls      []string
 }
 
 func runCommand() *cobra.Command {
@@ -83,6 +84,7 @@ the Services that the policies name.`,
 	c.Flags().StringVar(&f.secret, "secret-file", "", "file with the key that idempotency records are kept under, 32 bytes at the least (default: one that everybody knows, for trials)")
 	c.Flags().StringVar(&f.data, "data-dir", "", "with --redis: folder for notes on requests in flight (default: none)")
 	jwtProviderFlag(c, &f.jwt)
+	idlFlag(c, &f.idls)
 	f.telemetry.register(c)
 	return c
 }
@@ -90,6 +92,11 @@ the Services that the policies name.`,
 // jwtProviderFlag is the operator's jwtProviders, as a flag.
 func jwtProviderFlag(c *cobra.Command, all *[]string) {
 	c.Flags().StringArrayVar(all, "jwt-provider", nil, "name=NAME,issuer=URL[,audience=NAME],jwks=FILE|URL for keys by jwtClaim; may be given several times; keys are read once")
+}
+
+// idlFlag is the annotation weir.dev/thrift-idl, as a flag.
+func idlFlag(c *cobra.Command, all *[]string) {
+	c.Flags().StringArrayVar(all, "idl", nil, "name=SERVICE/PORT,file=FILE[,routes=FILE][,include=DIR]: clients of the port speak HTTP, the application Thrift; may be given several times")
 }
 
 // running is what the flags have become.
@@ -100,6 +107,7 @@ type running struct {
 	replicas  uint32
 	telemetry config.Telemetry
 	jwt       local.JWT
+	idls      []local.IDL
 	plane     *plane.Plane
 	out       *term.Printer
 	// gateways is nil where none are served; implied: listeners are those that the
@@ -128,6 +136,9 @@ func (f *runFlags) run(ctx context.Context, telemetry config.Telemetry, stdin io
 		}
 	}
 	if r.jwt, err = local.ParseJWT(ctx, f.jwt, jwks.NewClient()); err != nil {
+		return err
+	}
+	if r.idls, err = local.ParseIDLs(f.idls); err != nil {
 		return err
 	}
 	switch {
@@ -197,9 +208,15 @@ func (r *running) apply(ctx context.Context, stdin io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("--secret-file: %w", err)
 	}
-	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry, JWT: r.jwt, Key: key})
+	result, err := local.Compile(policies, r.listeners, local.Settings{Redis: r.redis.Store, Telemetry: r.telemetry, JWT: r.jwt, IDLs: r.idls, Key: key})
 	if err != nil {
 		return err
+	}
+	if len(result.BadIDLs) > 0 {
+		return errors.New("--idl: " + strings.Join(result.BadIDLs, "\n"))
+	}
+	for _, w := range result.IDLWarnings {
+		r.out.Printf("%s --idl: %s\n", r.out.Warn("!"), w)
 	}
 	peers := map[string]uint32{}
 	for _, p := range result.Snapshot.GetRateLimitPolicies() {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.dev/weir/api/podspec"
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/api/v1alpha1"
 	"weir.dev/weir/controllers/config"
@@ -222,13 +223,17 @@ func (a *attachment) workload(l *workload) Workload {
 			continue
 		}
 		wins := a.governing[s]
-		if len(wins) == 0 {
+		idl, _ := s.idl()
+		if len(wins) == 0 && (idl == nil || podspec.Reserved(n)) {
 			continue
 		}
 		p := Port{
 			Number: n, Protocol: spoken(s, wins), Policies: map[string]string{},
 			Identity: identity, PassEncodedSlashes: s.passSlashes(), Names: s.names(),
-			Timeouts: s.timeouts(), MaxBody: s.maxBody(),
+			Timeouts: s.timeouts(), MaxBody: s.maxBody(), IDL: idl,
+		}
+		if idl != nil {
+			p.Protocol = snapshot.Protocol_PROTOCOL_HTTP
 		}
 		for kind, c := range wins {
 			p.Policies[kind] = c.ID.Name

@@ -22,7 +22,9 @@ const (
 	AnnotationIdentityHeaders = "weir.dev/identity-headers"
 	AnnotationOpaquePorts     = "weir.dev/opaque-ports"
 	AnnotationEncodedSlashes  = "weir.dev/encoded-slashes"
-	AnnotationThriftIDL       = "weir.dev/thrift-idl"
+	// AnnotationThriftIDL is `port=configmap[/file][,routes=file]`, with semicolons:
+	// clients of the port speak HTTP and the application Thrift.
+	AnnotationThriftIDL = "weir.dev/thrift-idl"
 	// AnnotationResponseTimeout is `30s` for every path of every port, or
 	// `/reports=10m` for a path, with commas; 0s is none.
 	AnnotationResponseTimeout = "weir.dev/response-timeout"
@@ -51,6 +53,9 @@ type service struct {
 	passSlashes      bool
 	timeouts         []Timeout
 	maxBody          int64 // 0: not annotated
+	idls             []portIDL
+	// badIDL is what is wrong with the annotation of IDLs.
+	badIDL string
 	// problem is what no policy of it can be accepted with.
 	problem problem
 }
@@ -135,9 +140,8 @@ func (s *service) readAnnotations(a map[string]string) {
 			s.invalid(AnnotationMaxBody, err.Error())
 		}
 	}
-	if _, ok := a[AnnotationThriftIDL]; ok && s.problem.reason == "" {
-		s.problem = problem{v1alpha1.ReasonUnsupported, fmt.Sprintf(
-			"Service %s has the annotation %s, which this version of Weir does not support: remove it.", s.name, AnnotationThriftIDL)}
+	if text, ok := a[AnnotationThriftIDL]; ok {
+		s.readIDLs(text)
 	}
 }
 

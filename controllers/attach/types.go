@@ -76,6 +76,8 @@ type Port struct {
 	Timeouts []Timeout
 	// MaxBody bounds request bodies; 0: not bounded.
 	MaxBody int64
+	// IDL makes requests into calls of a Thrift application; nil: it speaks Protocol.
+	IDL *IDL
 	// Names lead to it: service/port by name and by number, sorted.
 	Names []string
 }

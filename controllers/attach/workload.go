@@ -176,6 +176,12 @@ func (s *slot) passSlashes() bool {
 
 // protocol is what the Services that lead to the slot agree on.
 func (s *slot) protocol() (snapshot.Protocol, problem) {
+	if idl, another := s.idl(); another != "" {
+		return snapshot.Protocol_PROTOCOL_HTTP, problem{v1alpha1.ReasonInvalid, another}
+	} else if idl != nil {
+		// Whatever they say, it is what the application speaks.
+		return snapshot.Protocol_PROTOCOL_HTTP, problem{}
+	}
 	said := snapshot.Protocol_PROTOCOL_AUTO
 	var by string
 	for _, w := range s.ways {

@@ -102,6 +102,10 @@ func (c *compilation) workload(l *attach.Workload, ready map[string]uint32) Work
 			Timeouts:           routeTimeouts(p.Timeouts),
 			MaxBodyBytes:       uint64(p.MaxBody),
 		}
+		if p.IDL != nil {
+			// Without a mapping it is there all the same, so that no HTTP gets to Thrift.
+			port.Transcoding = cmp.Or(c.in.Transcodings[*p.IDL], &snapshot.Transcoding{})
+		}
 		for kind, name := range p.Policies {
 			id := attach.PolicyID{Kind: kind, Name: name}
 			snapshot.Govern(port, id)

@@ -34,6 +34,10 @@ type Input struct {
 	// snapshots. One whose keys are not known yet has no entry.
 	JWTKeys map[string][]*snapshot.JWTKey
 
+	// Transcodings are the mappings of the IDLs that Services name. One that never was
+	// valid has no entry.
+	Transcodings map[attach.IDL]*snapshot.Transcoding
+
 	// NamespaceKey is the version of the namespace's key.
 	NamespaceKey string
 	// Secrets of the namespace that policies name, by name; one that is not there has no

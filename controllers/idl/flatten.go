@@ -13,7 +13,7 @@ import (
 )
 
 // MaxBytes bounds a mapping: it travels to every pod.
-const MaxBytes = 256 << 10
+const MaxBytes = snapshot.MaxTranscoding
 
 // flattener collects the types that methods need. Indices are given once all are known.
 type flattener struct {

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -77,6 +78,10 @@ type Options struct {
 	Status            Statuses
 	Keys              NamespaceKeys
 	Secrets           UserSecrets
+	Mappings          Mappings
+	// Events are given on Services, by the replica that is Leading.
+	Events  events.EventRecorder
+	Leading func() bool
 	// JWT is a jwks.Keeper; nil where the configuration has no provider.
 	JWT     JWTKeys
 	Metrics *Metrics
@@ -97,13 +102,15 @@ type Reconciler struct {
 	// uses are the stores that a namespace shares with all that have no credentials of
 	// their own.
 	uses map[string]map[string]bool
+	// told are the Events of a namespace that were given.
+	told map[string]map[told]string
 	// queue is there once the controller has started.
 	queue queue
 }
 
 // New returns a Reconciler.
 func New(opts Options) *Reconciler {
-	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}, uses: map[string]map[string]bool{}}
+	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}, uses: map[string]map[string]bool{}, told: map[string]map[told]string{}}
 }
 
 // Synced reports whether every namespace has been published once: before that the
@@ -177,6 +184,9 @@ func (r *Reconciler) read(ctx context.Context, ns string) (compile.Input, secret
 			return in, secrets{}, fmt.Errorf("namespace %s: %w", ns, err)
 		}
 		in.NamespaceLabels = n.Labels
+	}
+	if err := r.readMappings(ctx, &in); err != nil {
+		return in, secrets{}, err
 	}
 	own, err := r.readSecrets(ctx, &in)
 	if err != nil {

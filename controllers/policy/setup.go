@@ -147,6 +147,10 @@ func (r *Reconciler) watchKeys(ctx context.Context, q queue) error {
 				all()
 			case <-r.Keys.Changed():
 				all()
+			case <-r.Mappings.Changed():
+				for _, ns := range r.Mappings.Take() {
+					r.enqueue(ns, q)
+				}
 			case <-r.Secrets.Changed():
 				for _, ns := range r.Secrets.Take() {
 					r.enqueue(ns, q)

@@ -167,6 +167,9 @@ func (b *build) port(p *snapshot.Port) (*exchange.Port, error) {
 		return nil, err
 	}
 	b.calls(p, port)
+	if err := b.transcode(p, port); err != nil {
+		return nil, err
+	}
 	return port, nil
 }
 

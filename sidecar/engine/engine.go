@@ -21,6 +21,7 @@ import (
 	"weir.dev/weir/sidecar/jwt"
 	"weir.dev/weir/sidecar/nskey"
 	"weir.dev/weir/sidecar/store/memory"
+	"weir.dev/weir/sidecar/wire/transcode"
 )
 
 // StoreMetrics is told how stores fare. Both calls are cheap and never block.
@@ -106,6 +107,9 @@ type Engine struct {
 	// recorders are the idempotency policies of the program.
 	recorders map[string]bool
 
+	// bodies is what may be held of those that become calls of Thrift.
+	bodies *transcode.Budget
+
 	// observer is the one for telemetry; observed: it was asked for.
 	observer  exchange.Observer
 	telemetry *snapshot.Telemetry
@@ -134,6 +138,8 @@ func New(opts Options) *Engine {
 
 		sealers:  map[string]*seal.Sealer{},
 		recorded: map[string]*idempotency.Shadow{},
+
+		bodies: transcode.NewBudget(transcodedBytes),
 	}
 	e.tables = memory.New(memory.Options{Now: opts.Now, Swept: e.sweepLeases})
 	return e
@@ -144,7 +150,7 @@ func Features() []string {
 	return []string{
 		stream.FeatureH2C, stream.FeatureIdempotency, stream.FeatureProxy,
 		stream.FeatureCalendar, stream.FeatureConcurrency, stream.FeatureFreeReplays, stream.FeatureJWT, stream.FeatureLeased, stream.FeaturePenalty, stream.FeatureRateLimit, stream.FeatureRateLimit2,
-		stream.FeatureResponseCost, stream.FeatureThrift,
+		stream.FeatureResponseCost, stream.FeatureThrift, stream.FeatureTranscode,
 		stream.FeatureUpgrade,
 	}
 }

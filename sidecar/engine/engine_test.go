@@ -273,7 +273,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestFeatures(t *testing.T) {
-	if diff := cmp.Diff([]string{"h2c", "idempotency/v1", "proxy/v1", "ratelimit/calendar", "ratelimit/concurrency", "ratelimit/free-replays", "ratelimit/jwt", "ratelimit/leased", "ratelimit/penalty", "ratelimit/v1", "ratelimit/v2", "ratelimit/response-cost", "thrift/v1", "upgrade"}, engine.Features()); diff != "" {
+	if diff := cmp.Diff([]string{"h2c", "idempotency/v1", "proxy/v1", "ratelimit/calendar", "ratelimit/concurrency", "ratelimit/free-replays", "ratelimit/jwt", "ratelimit/leased", "ratelimit/penalty", "ratelimit/v1", "ratelimit/v2", "ratelimit/response-cost", "thrift/v1", "thrift/transcode", "upgrade"}, engine.Features()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -2,7 +2,10 @@
 
 package exchange
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // Protocol is what a port speaks.
 type Protocol uint8
@@ -40,6 +43,23 @@ type Port struct {
 	MaxBody int64
 	// Observer sees every request of the port; nil: nobody looks.
 	Observer Observer
+	// Transcoder is there where the application speaks something else than the clients'
+	// HTTP; Protocol is HTTP then.
+	Transcoder Transcoder
+}
+
+// Governed reports whether requests of the port are read at all.
+func (p *Port) Governed() bool {
+	return p != nil && (len(p.Chain) > 0 || p.Transcoder != nil) && p.Protocol != Opaque
+}
+
+// Transcoder makes requests of HTTP/1.1 into what the application speaks. It may be used
+// by many goroutines.
+type Transcoder interface {
+	// Attach returns a connection that takes requests of HTTP/1.1 for the application at
+	// the other end of c. Where c is one that an Attach has returned, it is c itself,
+	// which takes the next request by this Transcoder.
+	Attach(c net.Conn) net.Conn
 }
 
 // RouteTimeout bounds how long the application may take for requests of some

@@ -249,20 +249,25 @@ func TestCRDs(t *testing.T) {
 }
 
 // Without rbac.readSecrets the operator may get no Secret but its own, and the role is
-// there to be bound by namespace.
-func TestReadSecrets(t *testing.T) {
+// there to be bound by namespace; so it is with ConfigMaps.
+func TestReads(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		flags []string
-		bound bool
-	}{{"by default", nil, true}, {"unless they are refused", []string{"--set", "rbac.readSecrets=false"}, false}} {
+		name, role string
+		flags      []string
+		bound      bool
+	}{
+		{"Secrets by default", "weir-secrets", nil, true},
+		{"Secrets unless they are refused", "weir-secrets", []string{"--set", "rbac.readSecrets=false"}, false},
+		{"ConfigMaps by default", "weir-configmaps", nil, true},
+		{"ConfigMaps unless they are refused", "weir-configmaps", []string{"--set", "rbac.readConfigMaps=false"}, false},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			var roles, bindings int
 			for _, o := range objects(t, render(t, test.flags...)) {
 				switch {
-				case o.GetKind() == "ClusterRole" && o.GetName() == "weir-secrets":
+				case o.GetKind() == "ClusterRole" && o.GetName() == test.role:
 					roles++
-				case o.GetKind() == "ClusterRoleBinding" && o.GetName() == "weir-secrets":
+				case o.GetKind() == "ClusterRoleBinding" && o.GetName() == test.role:
 					bindings++
 				}
 			}

@@ -34,6 +34,7 @@ import (
 	"weir.dev/weir/controllers/configserver"
 	"weir.dev/weir/controllers/hub"
 	"weir.dev/weir/controllers/keys"
+	"weir.dev/weir/controllers/mapping"
 	"weir.dev/weir/controllers/policy"
 	"weir.dev/weir/controllers/rollout"
 	"weir.dev/weir/controllers/status"
@@ -150,9 +151,11 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 		c.Fatal(err)
 	}
 	secrets := keys.NewSecrets(opts)
+	mappings := mapping.New(mapping.Options{Client: server.client, Every: 100 * time.Millisecond, Log: log})
 	reconciler := policy.New(policy.Options{
 		Reader: r.manager.GetCache(), Config: c.config, Cluster: "test", OperatorNamespace: systemNamespace,
 		Hub: h, Rollout: tracker, Status: writer, Keys: root, Secrets: secrets, JWT: c.tokens, Log: log,
+		Mappings: mappings, Events: r.manager.GetEventRecorder("weir-operator"), Leading: r.leading,
 	})
 	auth := configserver.NewTokenReviews(server.kube.AuthenticationV1().TokenReviews())
 	service := &rollout.Service{
@@ -180,6 +183,7 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 		func() error { return r.manager.Add(everywhere(follower.Run)) },
 		func() error { return r.manager.Add(everywhere(root.Run)) },
 		func() error { return r.manager.Add(everywhere(secrets.Run)) },
+		func() error { return r.manager.Add(everywhere(mappings.Run)) },
 	} {
 		if err := add(); err != nil {
 			c.Fatal(err)

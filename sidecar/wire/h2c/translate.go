@@ -120,6 +120,9 @@ func (t *stream) overLeg(l *wirehttp.Leg) exchange.Outcome {
 		Head: t.out, Method: bytesOf(t.r.Method), Timeout: t.timeout(),
 		Whole: t.r.ContentLength == 0 || t.buffered, Chunked: t.chunked(),
 	}
+	if t.port != nil {
+		r.Transcoder = t.port.Transcoder
+	}
 	sent := time.Now()
 	if err := l.Send(legClient{t}, t.c.target.Upstream, &r); err != nil {
 		t.failed(l.Fail(err), exchange.NotSent)

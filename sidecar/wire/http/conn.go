@@ -79,7 +79,7 @@ func (c *conn) serve() (handed bool) {
 			return false
 		}
 	}
-	if !governed(port) {
+	if !port.Governed() {
 		c.splice()
 		return false
 	}
@@ -91,12 +91,6 @@ func (c *conn) serve() (handed bool) {
 	for c.awaitReadable() && c.serveReadable() {
 	}
 	return false
-}
-
-// governed reports whether requests are read at all: what no policy governs is
-// spliced.
-func governed(p *exchange.Port) bool {
-	return p != nil && len(p.Chain) > 0 && p.Protocol != exchange.Opaque
 }
 
 // serveReadable serves the requests that have come, and reports whether to wait

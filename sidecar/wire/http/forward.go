@@ -24,7 +24,11 @@ func (t *txn) forward() exchange.Outcome {
 	if r.Timeout = t.x.Timeout; r.Timeout <= 0 && t.port != nil {
 		r.Timeout = t.port.ResponseTimeout(t.x.Path)
 	}
-	if err := l.send(t, t.c.pool, &r); err != nil {
+	p := t.c.pool
+	if t.port != nil && t.port.Transcoder != nil {
+		r.Transcoder, p = t.port.Transcoder, t.s.transcoded(t.c.target.Upstream)
+	}
+	if err := l.send(t, p, &r); err != nil {
 		t.fail(err, exchange.NotSent)
 		return exchange.NotSent
 	}

@@ -29,7 +29,7 @@ func (s *Server) turnAway(nc net.Conn, target Target) {
 	defer func() { _ = nc.Close() }()
 	s.cfg.Metrics.Refused(target.Port, RefusedFull)
 	port, ready := s.cfg.Ports.Port(target.Port)
-	if ready && !governed(port) || port != nil && (port.Protocol == exchange.Thrift || port.Protocol == exchange.H2C || port.Protocol == exchange.GRPC) {
+	if ready && !port.Governed() || port != nil && (port.Protocol == exchange.Thrift || port.Protocol == exchange.H2C || port.Protocol == exchange.GRPC) {
 		return
 	}
 	if s.turned.Add(1) > maxTurnedAway {

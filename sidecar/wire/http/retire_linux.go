@@ -58,7 +58,7 @@ func (r *retirement) check() {
 	if r.ended {
 		return
 	}
-	if port, _ := r.c.s.cfg.Ports.Port(r.c.target.Port); !governed(port) {
+	if port, _ := r.c.s.cfg.Ports.Port(r.c.target.Port); !port.Governed() {
 		r.since = time.Time{}
 		r.timer.Reset(recheckEvery)
 		return

@@ -36,10 +36,12 @@ type Server struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	pools  map[string]*pool
-	closed bool
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	pools map[string]*pool
+	// calling are the pools of connections that a Transcoder was attached to.
+	calling map[string]*pool
+	closed  bool
 	// down is closed, without the lock.
 	down atomic.Bool
 	// empty is closed when the last connection has gone after Shutdown began.
@@ -54,6 +56,7 @@ func New(cfg Config) *Server {
 		started: time.Now(),
 		conns:   map[*conn]struct{}{},
 		pools:   map[string]*pool{},
+		calling: map[string]*pool{},
 		empty:   make(chan struct{}),
 	}
 	s.Configure(Settings{})
@@ -171,20 +174,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.pools {
-		p.close()
+	for _, pools := range []map[string]*pool{s.pools, s.calling} {
+		for _, p := range pools {
+			p.close()
+		}
 	}
 	return err
 }
 
 // pool returns the idle connections to an application.
-func (s *Server) pool(address string) *pool {
+func (s *Server) pool(address string) *pool { return s.poolIn(s.pools, address) }
+
+// transcoded is pool for an application that a Transcoder speaks to.
+func (s *Server) transcoded(address string) *pool { return s.poolIn(s.calling, address) }
+
+func (s *Server) poolIn(pools map[string]*pool, address string) *pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.pools[address]
+	p := pools[address]
 	if p == nil {
 		p = newPool(address, s.cfg.Timeouts.UpstreamIdle)
-		s.pools[address] = p
+		pools[address] = p
 	}
 	return p
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"weir.dev/weir/sidecar/exchange"
 )
 
 // Errors of a Leg, matched with errors.Is. Others are the connection's.
@@ -70,6 +72,8 @@ type Request struct {
 	Timeout time.Duration
 	// Upgrade: 101 is an answer, after which Hijack takes the connection.
 	Upgrade bool
+	// Transcoder is the port's; nil: the application speaks HTTP/1.1.
+	Transcoder exchange.Transcoder
 }
 
 // Leg carries one request after another to an application over HTTP/1.1, on kept
@@ -138,7 +142,11 @@ func (l *Leg) Interrupt() {
 // nothing was sent. After no error, Finish must be called.
 func (l *Leg) Send(c Client, address string, r *Request) error {
 	l.interrupted.Store(false)
-	return l.send(c, l.s.pool(address), r)
+	p := l.s.pool(address)
+	if r.Transcoder != nil {
+		p = l.s.transcoded(address)
+	}
+	return l.send(c, p, r)
 }
 
 func (l *Leg) send(c Client, p *pool, r *Request) error {
@@ -154,8 +162,13 @@ func (l *Leg) send(c Client, p *pool, r *Request) error {
 				l.s.cfg.Logger.Debug("the application cannot be reached", "upstream", p.address, "error", err)
 				return ErrUnreachable
 			}
+			if r.Transcoder != nil {
+				nc = r.Transcoder.Attach(nc)
+			}
 			u = newUpConn(nc)
 			l.start = time.Now()
+		} else if r.Transcoder != nil {
+			r.Transcoder.Attach(u.Conn)
 		}
 		l.attach(u)
 		n, err := l.write(u, r.Head)

@@ -88,6 +88,9 @@ func (c *Conn) Receive() ([]byte, error) {
 	return c.inflated, nil
 }
 
+// Pending reports whether bytes follow the reply that nobody has asked for.
+func (c *Conn) Pending() bool { return len(c.in) > c.read }
+
 // unframed finds the end of a reply by walking it.
 func (c *Conn) unframed() ([]byte, error) {
 	var h message.Head

@@ -19,15 +19,29 @@ const (
 	ProblemMethod    = "https://weir.dev/problems/thrift-unknown-method"
 	ProblemFailed    = "https://weir.dev/problems/thrift-application-failed"
 	ProblemReply     = "https://weir.dev/problems/thrift-reply-invalid"
+	ProblemNoMapping = "https://weir.dev/problems/thrift-no-mapping"
 )
 
 // Refusal is an answer that needs no application, or takes the place of its own.
-type Refusal struct{ exchange.Denial }
+type Refusal struct {
+	exchange.Denial
+	// allow is the field Allow of a 405.
+	allow string
+}
 
 func (r *Refusal) Error() string { return r.Detail }
 
 func refuse(status int, typ, title, detail string) *Refusal {
-	return &Refusal{exchange.Denial{Status: status, Type: typ, Title: title, Detail: detail}}
+	return &Refusal{Denial: exchange.Denial{Status: status, Type: typ, Title: title, Detail: detail}}
+}
+
+// asRefusal is for errors that are one.
+func asRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return badRequest("the request", err)
 }
 
 // valueError says what is wrong with a value, and where: each level adds its name as

@@ -26,6 +26,8 @@ type Settings struct {
 	Telemetry config.Telemetry
 	// JWT is the providers of tokens.
 	JWT JWT
+	// IDLs make requests into calls of Thrift.
+	IDLs []IDL
 	// Key is the namespace's; nil where nothing is served, and its version does not matter.
 	Key *stream.NamespaceKey
 }
@@ -34,6 +36,9 @@ type Settings struct {
 type Result struct {
 	Snapshot *snapshot.Snapshot
 	Verdicts []Verdict
+	// BadIDLs are why mappings to Thrift are not valid, and IDLWarnings what to look at in
+	// those that are: sentences with the port.
+	BadIDLs, IDLWarnings []string
 	// Secrets are the keys that the snapshot names, with Settings.Key; nil: none.
 	Secrets *stream.Secrets
 }
@@ -58,8 +63,13 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 	cfg.Telemetry = s.Telemetry
 	cfg.JWTProviders = s.JWT.Providers
 	cfg.Stores = []config.Store{{Name: storeName, Redis: s.Redis, KeyPrefix: "weir", AllowedNamespaces: config.AllowedNamespaces{From: "All"}}}
+	transcodings, bad, warnings, err := annotate(cluster.Services, s.IDLs)
+	if err != nil {
+		return Result{}, err
+	}
 	in := compile.Input{
-		Cluster: ClusterID, Namespace: p.Namespace, Config: cfg,
+		Transcodings: transcodings,
+		Cluster:      ClusterID, Namespace: p.Namespace, Config: cfg,
 		Services: cluster.Services, Pods: []corev1.Pod{cluster.Pod},
 		Credentials: map[string]string{}, JWTKeys: s.JWT.Keys,
 		NamespaceKey: cmp.Or(s.Key.GetVersion(), "local"), Secrets: map[string]compile.Secret{},
@@ -80,7 +90,7 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 		}
 	}
 	out := compile.Compile(in)
-	r := Result{Snapshot: &snapshot.Snapshot{Workload: &snapshot.Workload{Cluster: ClusterID, Namespace: p.Namespace, Key: "local"}}}
+	r := Result{BadIDLs: bad, IDLWarnings: warnings, Snapshot: &snapshot.Snapshot{Workload: &snapshot.Workload{Cluster: ClusterID, Namespace: p.Namespace, Key: "local"}}}
 	if len(out.Workloads) == 1 {
 		r.Snapshot = out.Workloads[0].Snapshot
 	}
@@ -98,8 +108,17 @@ func Compile(p Policies, listeners []Listener, s Settings) (Result, error) {
 // Implied are the listeners that the targets of policies are about, for checks
 // and for `weir compile`, where nothing listens: each port that is named, and
 // port http of Services of which none is.
-func Implied(p Policies) []Listener {
+func Implied(p Policies) []Listener { return ImpliedWith(p, nil) }
+
+// ImpliedWith are those of Implied and the ports of IDLs.
+func ImpliedWith(p Policies, idls []IDL) []Listener {
 	ports := map[string]map[string]bool{}
+	for _, i := range idls {
+		if ports[i.Service] == nil {
+			ports[i.Service] = map[string]bool{}
+		}
+		ports[i.Service][i.Port] = true
+	}
 	for _, o := range p.Objects {
 		for _, t := range targetRefs(o) {
 			name := string(t.Name)

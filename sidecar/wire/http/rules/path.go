@@ -28,7 +28,7 @@ func (p *Paths) Fill(x *exchange.Exchange, port *exchange.Port) (exchange.Denial
 	var flags exchange.PathFlags
 	p.path, flags = exchange.NormalizePath(p.path[:0], x.RawPath)
 	x.Path = p.path
-	if port == nil || len(port.Chain) == 0 {
+	if !port.Governed() {
 		return exchange.Denial{}, true
 	}
 	if flags&exchange.InvalidPath != 0 || bytes.IndexByte(x.Query, '#') >= 0 {
