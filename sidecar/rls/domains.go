@@ -38,11 +38,19 @@ func unenforceable(snap *snapshot.Snapshot) map[string]string {
 func Enforceable(snap *snapshot.Snapshot) error {
 	unable := unenforceable(snap)
 	for _, p := range snap.GetPorts() {
-		if why := unable[p.GetRateLimitPolicy()]; why != "" && len(p.GetNames()) > 0 {
+		if why := refusalAt(p, unable); why != "" && len(p.GetNames()) > 0 {
 			return errors.New(why)
 		}
 	}
 	return nil
+}
+
+// refusalAt is why a port's limits cannot be enforced; empty: they can.
+func refusalAt(p *snapshot.Port, unable map[string]string) string {
+	if p.GetProtocol() == snapshot.Protocol_PROTOCOL_THRIFT && p.GetRateLimitPolicy() != "" {
+		return fmt.Sprintf("RateLimitPolicy %s governs port %d, which speaks Thrift: gateways describe requests of HTTP only", p.GetRateLimitPolicy(), p.GetNumber())
+	}
+	return unable[p.GetRateLimitPolicy()]
 }
 
 // Add adds the ports of a snapshot that ports serves. Those that are not Enforceable
@@ -66,7 +74,7 @@ func (d Domains) Add(snap *snapshot.Snapshot, ports exchange.Ports) error {
 			if _, again := d[domain]; again {
 				return fmt.Errorf("domain %s comes twice", domain)
 			}
-			d[domain] = Domain{port: &port, refused: unable[policy]}
+			d[domain] = Domain{port: &port, refused: refusalAt(p, unable)}
 		}
 	}
 	return nil

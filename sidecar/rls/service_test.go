@@ -348,6 +348,13 @@ func TestNotEnforceable(t *testing.T) {
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "limit per-client counts requests in progress") {
 		t.Errorf("served: error %v", err)
 	}
+	calls := payments()
+	for _, p := range calls.GetPorts() {
+		p.Protocol = snapshot.Protocol_PROTOCOL_THRIFT
+	}
+	if err := rls.Enforceable(calls); err == nil || !strings.Contains(err.Error(), "which speaks Thrift") {
+		t.Errorf("a port of Thrift: %v", err)
+	}
 	if err := rls.Enforceable(payments()); err != nil {
 		t.Error(err)
 	}
