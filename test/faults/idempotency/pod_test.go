@@ -113,8 +113,10 @@ type pod struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	logs logs
-	// dead: killed, and not to be reported.
-	dead bool
+	// ending: it has been told to. dead: killed.
+	ending, dead bool
+	// gone is closed when the process has ended.
+	gone chan struct{}
 
 	armed armed
 }
@@ -172,21 +174,33 @@ func (p *pod) start() {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd, p.dead = cmd, false
+	p.cmd, p.ending, p.dead, p.gone = cmd, false, false, make(chan struct{})
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		fmt.Fprintln(&p.logs, lines.Text())
 		if strings.Contains(lines.Text(), "listening on ") {
-			go func() {
-				for lines.Scan() {
-					fmt.Fprintln(&p.logs, lines.Text())
-				}
-			}()
+			go p.watch(cmd, lines, p.gone)
 			return
 		}
 	}
 	_ = cmd.Wait()
+	close(p.gone)
 	p.t.Errorf("%s ended without a listener:\n%s", p.name, p.log())
+}
+
+// watch waits for the end of a process, and says so when nobody has asked for it.
+func (p *pod) watch(cmd *exec.Cmd, lines *bufio.Scanner, gone chan struct{}) {
+	for lines.Scan() {
+		fmt.Fprintln(&p.logs, lines.Text())
+	}
+	err := cmd.Wait()
+	p.mu.Lock()
+	ending := p.ending
+	p.mu.Unlock()
+	if !ending {
+		p.t.Errorf("%s ended by itself: %v\n%s", p.name, err, last(p.log(), 4000))
+	}
+	close(gone)
 }
 
 // kill ends the process as kill -9 does. It does not wait for it.
@@ -196,6 +210,7 @@ func (p *pod) signal(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil && !p.dead {
+		p.ending = p.ending || sig == syscall.SIGKILL || sig == syscall.SIGTERM
 		p.dead = sig == syscall.SIGKILL
 		_ = p.cmd.Process.Signal(sig)
 	}
@@ -207,13 +222,13 @@ const drainWithin = 30 * time.Second
 // restart starts it again after its end, which has been asked for.
 func (p *pod) restart() {
 	p.mu.Lock()
-	cmd := p.cmd
+	gone := p.gone
 	p.mu.Unlock()
 	late := time.AfterFunc(drainWithin, func() {
 		p.t.Errorf("%s goes on %s after it was to end", p.name, drainWithin)
 		p.kill()
 	})
-	_ = cmd.Wait()
+	<-gone
 	late.Stop()
 	p.start()
 }
@@ -221,7 +236,7 @@ func (p *pod) restart() {
 func (p *pod) stop() {
 	p.signal(syscall.SIGCONT)
 	p.kill()
-	_ = p.cmd.Wait()
+	<-p.gone
 	if _, race, ok := strings.Cut(p.log(), "WARNING: DATA RACE"); ok {
 		p.t.Errorf("%s has a data race:%.4000s", p.name, race)
 	}
