@@ -235,5 +235,5 @@ func shown(name string) bool {
 	case "Content-Type", "Forwarded", "Idempotency-Key", "Te", "Traceparent", "User-Agent", "Via":
 		return true
 	}
-	return strings.HasPrefix(name, "X-")
+	return strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "Weir-")
 }
