@@ -166,6 +166,7 @@ func (t *txn) begin() {
 	t.port, _ = t.s.cfg.Ports.Port(c.target.Port)
 	t.chain, t.maxBody, t.observer = nil, 0, nil
 	t.sent, t.upstream, t.observing, t.counted = 0, 0, false, false
+	t.up.sent = false
 	t.buffered, t.deaf, t.answered, t.until = false, false, time.Time{}, time.Time{}
 	x := &t.x
 	x.Reset()
@@ -255,11 +256,12 @@ func (t *txn) abandon() {
 		t.s.reserve(-t.reserved)
 	}
 	outcome := exchange.NotSent
+	// The leg may have ended before the panic.
+	if t.up.sent {
+		outcome = exchange.SentNoReply
+	}
 	if t.up.conn != nil {
 		_ = t.up.conn.Close()
-		if t.up.sent {
-			outcome = exchange.SentNoReply
-		}
 	}
 	defer func() {
 		// A filter may panic once more.
