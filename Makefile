@@ -58,6 +58,12 @@ bench-idempotency: ## Requests executed once, and replays: Weir beside a net/htt
 test-envoy: ## A real Envoy asks Weir's rate limit service, with the configuration of docs/gateway.md
 	WEIR_TEST_ENVOY="$$(hack/bench/envoy.sh)" go test -count=1 -run TestEnvoy -v ./sidecar/rls/
 
+test-thrift: ## Apache Thrift's cross-test, directly and through Weir: Python and Go, a small matrix
+	hack/conformance/thrift.sh
+
+soak-thrift: ## The same with Node, Java, multiplexed services and HTTP: the whole matrix
+	hack/conformance/thrift.sh --full
+
 conformance-websocket: ## Autobahn's WebSocket suite, directly and through Weir (Python 2.7)
 	hack/conformance/autobahn.sh
 
@@ -111,4 +117,4 @@ fmt: ## Format the Go code
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit bench-idempotency test-envoy conformance-websocket conformance-stripe soak-idempotency verify verify-generated verify-format lint chart build install images generate fmt help
+.PHONY: demo demo-down tour test e2e conformance-h2 bench-http bench-ratelimit bench-idempotency test-envoy test-thrift soak-thrift conformance-websocket conformance-stripe soak-idempotency verify verify-generated verify-format lint chart build install images generate fmt help
