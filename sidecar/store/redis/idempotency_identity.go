@@ -49,8 +49,11 @@ func (i *identity) connected(ctx context.Context, c *redis.Conn) error {
 	i.mu.Lock()
 	wanted := i.doubt != nil
 	i.mu.Unlock()
-	if wanted {
-		i.is(askIdentity(ctx, c), time.Now())
+	if !wanted {
+		return nil
+	}
+	if server, keeps := askIdentity(ctx, c); keeps {
+		i.is(server, time.Now())
 	}
 	return nil
 }
@@ -78,21 +81,24 @@ func (i *identity) is(server string, now time.Time) {
 
 // askIdentity is the process and the history of writes that a connection leads to:
 // both change when a replica is promoted, or a server starts. Empty where it may not
-// be asked.
-func askIdentity(ctx context.Context, c *redis.Conn) string {
+// be asked. keeps: it is no sentinel, which has no records.
+func askIdentity(ctx context.Context, c *redis.Conn) (id string, keeps bool) {
 	var server, replication *redis.StringCmd
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		server, replication = p.Info(ctx, "server"), p.Info(ctx, "replication")
 		return nil
 	})
 	if err != nil {
-		return ""
+		return "", true
+	}
+	if infoField(server.Val(), "redis_mode") == "sentinel" {
+		return "", false
 	}
 	run, history := infoField(server.Val(), "run_id"), infoField(replication.Val(), "master_replid")
 	if run == "" && history == "" {
-		return ""
+		return "", true
 	}
-	return run + " " + history
+	return run + " " + history, true
 }
 
 // infoField is a field of INFO's reply.

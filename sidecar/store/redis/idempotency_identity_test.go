@@ -3,9 +3,12 @@
 package redis
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"weir.dev/weir/sidecar/filter/idempotency/record"
 	"weir.dev/weir/sidecar/store/redis/redistest"
@@ -30,6 +33,34 @@ func TestDoubt(t *testing.T) {
 	server.Restart()
 	look()
 	eventually(t, "a restart is noticed", func() bool { look(); return doubts.Load() > 0 })
+}
+
+// TestAskIdentity: a server keeps records and has a name, a sentinel does not.
+func TestAskIdentity(t *testing.T) {
+	master := redistest.Start(t)
+	for name, test := range map[string]struct {
+		addr  string
+		keeps bool
+	}{
+		"server":   {master.Addr, true},
+		"sentinel": {redistest.StartSentinel(t, master).Addr, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var id string
+			var keeps bool
+			c := redis.NewClient(&redis.Options{Addr: test.addr, OnConnect: func(ctx context.Context, c *redis.Conn) error {
+				id, keeps = askIdentity(ctx, c)
+				return nil
+			}})
+			defer func() { _ = c.Close() }()
+			if err := c.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if keeps != test.keeps || (id != "") != test.keeps {
+				t.Errorf("it is %q, and keeps records: %v", id, keeps)
+			}
+		})
+	}
 }
 
 // TestIdentity is the rule, without servers.
