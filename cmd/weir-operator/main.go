@@ -263,7 +263,7 @@ func addPolicies(mgr ctrl.Manager, o options, conf config.Config, cluster string
 	reconciler := policy.New(policy.Options{
 		Reader: mgr.GetCache(), JWT: tokenKeys, Config: conf, Cluster: cluster, OperatorNamespace: o.namespace,
 		Hub: snapshots, Rollout: tracker, Status: writer, Keys: known.root, Secrets: known.secrets,
-		Mappings: mappings, Events: mgr.GetEventRecorder("weir-operator"), Leading: func() bool { return closed(mgr.Elected()) },
+		Mappings: mappings, Events: mgr.GetEventRecorder("weir-operator"),
 		Metrics: compiles, Log: log.With("part", "policy"),
 	})
 	if err := reconciler.SetupWithManager(mgr); err != nil {

@@ -26,6 +26,8 @@ type Mapping struct {
 	Transcoding *snapshot.Transcoding
 	// Problem is why what is there now is not valid: sentences; empty: it is.
 	Problem string
+	// Version is the ConfigMap's resourceVersion; empty: it is not there.
+	Version string
 	// Warnings are about a valid one: sentences.
 	Warnings string
 }
@@ -163,7 +165,7 @@ func (k *Keeper) read(ctx context.Context, at id, old entry) (entry, error) {
 	case err != nil:
 		return entry{}, fmt.Errorf("configmap %s: %w", name, err)
 	}
-	out.version = string(m.UID) + "/" + m.ResourceVersion
+	out.version, out.Version = string(m.UID)+"/"+m.ResourceVersion, m.ResourceVersion
 	if out.version == old.version {
 		return old, nil
 	}

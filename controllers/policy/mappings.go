@@ -6,6 +6,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"weir.dev/weir/api/snapshot"
 	"weir.dev/weir/controllers/attach"
@@ -29,7 +30,12 @@ const (
 )
 
 // told names an Event that was given.
-type told struct{ service, idl string }
+type told struct {
+	service, configMap string
+	// version is the ConfigMap's: a recorder takes Events about the same objects for one,
+	// and would keep the first one's note.
+	version string
+}
 
 // readMappings collects the mappings that Services name, and tells on a Service what is
 // wrong with one of them.
@@ -41,7 +47,7 @@ func (r *Reconciler) readMappings(ctx context.Context, in *compile.Input) error 
 		s := &in.Services[i]
 		idls, err := attach.IDLs(s)
 		if err != nil {
-			wrong[told{s.Name, ""}] = err.Error()
+			wrong[told{service: s.Name}] = err.Error()
 		}
 		for _, one := range idls {
 			m, err := r.Mappings.Get(ctx, in.Namespace, one)
@@ -55,9 +61,9 @@ func (r *Reconciler) readMappings(ctx context.Context, in *compile.Input) error 
 			switch {
 			case m.Problem == "":
 			case m.Transcoding != nil:
-				wrong[told{s.Name, one.String()}] = "The mapping before goes on. " + m.Problem
+				wrong[told{s.Name, one.ConfigMap, m.Version}] = "The mapping before goes on. " + m.Problem
 			default:
-				wrong[told{s.Name, one.String()}] = "Requests get 503. " + m.Problem
+				wrong[told{s.Name, one.ConfigMap, m.Version}] = "Requests get 503. " + m.Problem
 			}
 		}
 	}
@@ -71,8 +77,13 @@ const maxNote = 1000
 
 // tell gives an Event for each that is wrong, once, from the replica that leads.
 func (r *Reconciler) tell(in *compile.Input, wrong map[told]string) {
-	if !r.Leading() {
-		delete(r.told, in.Namespace)
+	delete(r.untold, in.Namespace)
+	select {
+	case <-r.elected:
+	default:
+		if len(wrong) > 0 {
+			r.untold[in.Namespace] = true
+		}
 		return
 	}
 	before := r.told[in.Namespace]
@@ -80,7 +91,7 @@ func (r *Reconciler) tell(in *compile.Input, wrong map[told]string) {
 		s := &in.Services[i]
 		for at, note := range wrong {
 			if at.service == s.Name && before[at] != note {
-				r.Events.Eventf(s, nil, corev1.EventTypeWarning, reasonIDL, actionIDL, "%.*s", maxNote, note)
+				r.Events.Eventf(s, at.related(in.Namespace), corev1.EventTypeWarning, reasonIDL, actionIDL, "%.*s", maxNote, note)
 			}
 		}
 	}
@@ -89,4 +100,12 @@ func (r *Reconciler) tell(in *compile.Input, wrong map[told]string) {
 		return
 	}
 	r.told[in.Namespace] = wrong
+}
+
+// related is the ConfigMap; nil where the Service's own annotation is wrong.
+func (t *told) related(namespace string) runtime.Object {
+	if t.configMap == "" {
+		return nil
+	}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: namespace, Name: t.configMap, ResourceVersion: t.version}
 }

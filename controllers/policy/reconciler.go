@@ -79,9 +79,8 @@ type Options struct {
 	Keys              NamespaceKeys
 	Secrets           UserSecrets
 	Mappings          Mappings
-	// Events are given on Services, by the replica that is Leading.
-	Events  events.EventRecorder
-	Leading func() bool
+	// Events are given on Services, by the replica that leads.
+	Events events.EventRecorder
 	// JWT is a jwks.Keeper; nil where the configuration has no provider.
 	JWT     JWTKeys
 	Metrics *Metrics
@@ -104,13 +103,17 @@ type Reconciler struct {
 	uses map[string]map[string]bool
 	// told are the Events of a namespace that were given.
 	told map[string]map[told]string
+	// untold are the namespaces that have some, which another replica gives, and elected
+	// is closed once this one leads.
+	untold  map[string]bool
+	elected <-chan struct{}
 	// queue is there once the controller has started.
 	queue queue
 }
 
 // New returns a Reconciler.
 func New(opts Options) *Reconciler {
-	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}, uses: map[string]map[string]bool{}, told: map[string]map[told]string{}}
+	return &Reconciler{Options: opts, debounce: newDebouncer(), published: map[string]published{}, busy: map[string]bool{}, uses: map[string]map[string]bool{}, told: map[string]map[told]string{}, untold: map[string]bool{}}
 }
 
 // Synced reports whether every namespace has been published once: before that the

@@ -29,6 +29,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // SetupWithManager makes the manager run the reconciler, on every replica.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
+	r.elected = mgr.Elected()
 	c, err := controller.New("policy", mgr, controller.Options{
 		Reconciler:         r,
 		NeedLeaderElection: new(false),
@@ -139,10 +140,18 @@ func (r *Reconciler) watchKeys(ctx context.Context, q queue) error {
 		}
 	}
 	go func() {
+		elected := r.elected
 		for {
 			select {
 			case <-ctx.Done():
 				return
+			case <-elected:
+				elected = nil
+				r.mu.Lock()
+				for ns := range r.untold {
+					r.enqueue(ns, q)
+				}
+				r.mu.Unlock()
 			case <-tokens:
 				all()
 			case <-r.Keys.Changed():

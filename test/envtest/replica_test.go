@@ -155,7 +155,7 @@ func (c *cluster) wire(r *replica, self string, listener net.Listener) {
 	reconciler := policy.New(policy.Options{
 		Reader: r.manager.GetCache(), Config: c.config, Cluster: "test", OperatorNamespace: systemNamespace,
 		Hub: h, Rollout: tracker, Status: writer, Keys: root, Secrets: secrets, JWT: c.tokens, Log: log,
-		Mappings: mappings, Events: r.manager.GetEventRecorder("weir-operator"), Leading: r.leading,
+		Mappings: mappings, Events: r.manager.GetEventRecorder("weir-operator"),
 	})
 	auth := configserver.NewTokenReviews(server.kube.AuthenticationV1().TokenReviews())
 	service := &rollout.Service{
