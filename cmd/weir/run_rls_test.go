@@ -69,6 +69,27 @@ func TestRunAnswersGateways(t *testing.T) {
 	}
 }
 
+// A port's IdempotencyPolicy does not stand in the way of its limits.
+func TestRunLimitsGatewaysBesideRecords(t *testing.T) {
+	const records = `
+---
+apiVersion: weir.dev/v1alpha1
+kind: IdempotencyPolicy
+metadata: {name: payments, namespace: shop}
+spec:
+  targetRefs: [{name: payments}]
+  scope: [{header: X-Client-Id}]
+`
+	run := startCommand(t, "run", "-f", policyFile(t, withLimit(1)+records), "--rls", "127.0.0.1:0")
+	conn := dialGateway(t, run.await(t, "Envoy's rate limit protocol on "))
+	if n := overLimit(t, conn, "shop/payments/http", "a", 3); n != 2 {
+		t.Errorf("%d of 3 denied, want 2", n)
+	}
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Without a listener the domains are those of the policies' targets.
 func TestRunForGatewaysOnly(t *testing.T) {
 	run := startCommand(t, "run", "-f", policyFile(t, withLimit(1)), "--rls", "127.0.0.1:0")

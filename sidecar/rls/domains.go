@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"weir.dev/weir/api/snapshot"
+	"weir.dev/weir/sidecar/engine"
 	"weir.dev/weir/sidecar/exchange"
 )
 
@@ -65,9 +66,9 @@ func (d Domains) Add(snap *snapshot.Snapshot, ports exchange.Ports) error {
 		}
 		port := *governs
 		port.Chain, port.Observer = nil, nil
-		if policy != "" {
-			// The rate limit filter is the first of a chain. Others act on requests.
-			port.Chain = governs.Chain[:1]
+		if f := engine.RateLimit(governs); policy != "" && f != nil {
+			// The other filters act on requests.
+			port.Chain = exchange.Chain{f}
 		}
 		for _, name := range p.GetNames() {
 			domain := snap.GetWorkload().GetNamespace() + "/" + name
