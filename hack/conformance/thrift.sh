@@ -62,10 +62,10 @@ go_peer() {
   generate "$dir/go" go "$dir/go/ThriftTest.thrift"
   local files=""
   for f in "$dir"/go/thrifttest/*.go; do
-    files+="\"$PWD/test/conformance/thrift/gopeer/thrifttest/$(basename "$f")\": \"$f\","
+    files+="\"$PWD/test/conformance/thrift/testdata/gopeer/thrifttest/$(basename "$f")\": \"$f\","
   done
   echo "{\"Replace\": {${files%,}}}" >"$dir/overlay.json"
-  CGO_ENABLED=0 go build -overlay "$dir/overlay.json" -tags crosstest -o "$cache/gopeer" ./test/conformance/thrift/gopeer
+  CGO_ENABLED=0 go build -overlay "$dir/overlay.json" -tags crosstest -o "$cache/gopeer" ./test/conformance/thrift/testdata/gopeer
 }
 
 node() {

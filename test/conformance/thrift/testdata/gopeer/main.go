@@ -22,7 +22,7 @@ import (
 
 	"github.com/apache/thrift/lib/go/thrift"
 
-	"weir.dev/weir/test/conformance/thrift/gopeer/thrifttest"
+	"weir.dev/weir/test/conformance/thrift/testdata/gopeer/thrifttest"
 )
 
 // form is what a connection speaks.

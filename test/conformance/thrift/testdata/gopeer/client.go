@@ -14,7 +14,7 @@ import (
 
 	"github.com/apache/thrift/lib/go/thrift"
 
-	"weir.dev/weir/test/conformance/thrift/gopeer/thrifttest"
+	"weir.dev/weir/test/conformance/thrift/testdata/gopeer/thrifttest"
 )
 
 // limit of a call, so that one that hangs is a failure.

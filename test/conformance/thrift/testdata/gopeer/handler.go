@@ -10,7 +10,7 @@ import (
 	"net"
 	"time"
 
-	"weir.dev/weir/test/conformance/thrift/gopeer/thrifttest"
+	"weir.dev/weir/test/conformance/thrift/testdata/gopeer/thrifttest"
 )
 
 func listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
