@@ -48,7 +48,14 @@ func serveOn(ctx context.Context, g, h net.Listener) error {
 	grpc_health_v1.RegisterHealthServer(calls, health.NewServer())
 	web := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 2)
-	go func() { ended <- calls.Serve(g) }()
+	go func() {
+		err := calls.Serve(g)
+		if errors.Is(err, grpc.ErrServerStopped) {
+			// It was told to end before it had begun.
+			err = nil
+		}
+		ended <- err
+	}()
 	go func() {
 		err := web.Serve(h)
 		if errors.Is(err, http.ErrServerClosed) {
