@@ -63,10 +63,10 @@ func TestSampleApplication(t *testing.T) {
 	}
 }
 
-// startSample runs test/apps/payments and returns its address.
+// startSample runs examples/payments and returns its address.
 func startSample(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command("python3", "../../apps/payments/payments.py", "--listen", "127.0.0.1:0", "--database", filepath.Join(t.TempDir(), "payments.db"))
+	cmd := exec.Command("python3", "../../../examples/payments/payments.py", "--listen", "127.0.0.1:0", "--database", filepath.Join(t.TempDir(), "payments.db"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
