@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"weir.dev/weir/sidecar/wire/socket"
 )
 
 // maxIdlePerUpstream bounds the idle connections to one application.
@@ -31,7 +33,7 @@ func newPool(address string, limit time.Duration) *pool {
 type upConn struct {
 	net.Conn
 	raw   syscall.RawConn
-	sock  socket
+	sock  socket.Socket
 	since time.Time
 	// tick is the read deadline.
 	tick time.Time
@@ -51,7 +53,7 @@ func newUpConn(c net.Conn) *upConn {
 	if sc, ok := c.(syscall.Conn); ok {
 		u.raw, _ = sc.SyscallConn()
 	}
-	u.sock.attach(c, u.raw)
+	u.sock.Attach(c, u.raw)
 	u.look = u.lookFD
 	return u
 }

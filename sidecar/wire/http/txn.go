@@ -10,6 +10,7 @@ import (
 
 	"weir.dev/weir/sidecar/exchange"
 	"weir.dev/weir/sidecar/wire/http/rules"
+	"weir.dev/weir/sidecar/wire/socket"
 )
 
 // txn is the memory of one request and its response: pooled, attached to a
@@ -18,7 +19,7 @@ type txn struct {
 	s *Server
 	c *conn
 	// sock is the client's side, br what was read of it.
-	sock socket
+	sock socket.Socket
 	br   *bufio.Reader
 
 	header   fasthttp.RequestHeader
@@ -91,7 +92,7 @@ func newTxn(s *Server) *txn {
 func (t *txn) attach(c *conn) {
 	t.c = c
 	c.txn = t
-	t.sock.attach(c.nc, c.raw)
+	t.sock.Attach(c.nc, c.raw)
 	if n := t.s.Settings().HeadBytes; t.br.Size() != n {
 		t.br = bufio.NewReaderSize(&t.sock, n)
 	} else {
@@ -105,7 +106,7 @@ func (t *txn) detach() {
 	if !t.spent {
 		t.br.Reset(nil)
 	}
-	t.sock.attach(nil, nil)
+	t.sock.Attach(nil, nil)
 	t.c.txn = nil
 	t.c = nil
 	if cap(t.w) > maxKept {

@@ -2,7 +2,7 @@
 
 //go:build !race
 
-package http
+package socket
 
 import (
 	"io"
@@ -14,7 +14,7 @@ func TestSocketDoesNotAllocate(t *testing.T) {
 	go func() { _, _ = io.Copy(other, other) }()
 	b := make([]byte, 16)
 	if n := testing.AllocsPerRun(100, func() {
-		s.attach(own, s.raw)
+		s.Attach(own, s.raw)
 		if _, err := s.Write(b); err != nil {
 			t.Fatal(err)
 		}

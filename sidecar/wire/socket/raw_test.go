@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package http
+package socket
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 )
 
 // socketPair is a socket and the other end of its connection.
-func socketPair(t testing.TB) (*socket, *net.TCPConn, *net.TCPConn) {
+func socketPair(t testing.TB) (*Socket, *net.TCPConn, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,8 +36,8 @@ func socketPair(t testing.TB) (*socket, *net.TCPConn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &socket{}
-	s.attach(own, raw)
+	s := &Socket{}
+	s.Attach(own, raw)
 	return s, own, other.(*net.TCPConn)
 }
 
@@ -64,18 +64,18 @@ func TestSocketCarriesAll(t *testing.T) {
 
 // What goes wrong is told as net.Conn tells it.
 func TestSocketErrors(t *testing.T) {
-	read := func(s *socket) error {
+	read := func(s *Socket) error {
 		_, err := s.Read(make([]byte, 16))
 		return err
 	}
-	write := func(s *socket) error {
+	write := func(s *Socket) error {
 		_, err := s.Write(make([]byte, 64<<20))
 		return err
 	}
 	past := time.Unix(1, 0)
 	for name, tc := range map[string]struct {
 		before func(own, other *net.TCPConn) error
-		do     func(*socket) error
+		do     func(*Socket) error
 		want   error
 	}{
 		"end":                     {func(_, other *net.TCPConn) error { return other.Close() }, read, io.EOF},
@@ -130,8 +130,8 @@ func TestSocketWritesInPart(t *testing.T) {
 func TestSocketOfOthers(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
-	s := &socket{}
-	s.attach(a, nil)
+	s := &Socket{}
+	s.Attach(a, nil)
 	go func() {
 		_, _ = io.Copy(b, b)
 		_ = b.Close()
